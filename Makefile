@@ -1,0 +1,53 @@
+# Everything that a fresh machine with Python 3.11+ and make needs is done here.
+
+PORT ?= 5006
+# The first of these that is new enough makes the environment; PYTHON=... chooses another.
+PYTHONS = python3 python3.14 python3.13 python3.12 python3.11 python
+PYTHON ?= $(shell for p in $(PYTHONS); do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN = .venv/bin
+
+.PHONY: serve test lint types unit browser notebooks clean
+
+# The explorer at http://localhost:$(PORT)/explorer, for this machine only.
+serve: .venv/serve
+	$(BIN)/python -m panel serve apps/explorer.py --address localhost --port $(PORT) \
+	  --allow-websocket-origin localhost:$(PORT) --allow-websocket-origin 127.0.0.1:$(PORT) \
+	  --unused-session-lifetime 5000 --check-unused-sessions 2000
+
+# What CI runs.
+test: lint types unit browser notebooks
+
+lint: .venv/test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: .venv/test
+	$(BIN)/pyright
+
+unit: .venv/test
+	$(BIN)/python -m pytest -m "not ui"
+
+# A browser on two busy cores: a test may be tried twice, and the summary then says so.
+browser: .venv/test
+	$(BIN)/python -m pytest -m ui --reruns 1
+
+notebooks: .venv/test
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 notebooks
+
+.venv/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found; set PYTHON=/path/to/python3." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+.venv/serve: .venv/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+.venv/test: .venv/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable ".[test,notebook]"
+	@touch $@ .venv/serve
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,215 @@
+"""The command line: `python -m prdp_explorer list` and `python -m prdp_explorer run SCENARIO`."""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tqdm import tqdm
+
+from .engine import METRICS, TrainingRecords, train
+from .problems import SCENARIOS
+from .refinement import PRDP
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line and exit status 2, where argparse would print the usage as well."""
+        self.exit(2, f"{self.prog}: {message}. Try {self.prog} --help.\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0, or 2 for bad input."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except ValueError as error:
+        sys.stderr.write(f"prdp_explorer: {error}\n")
+        return 2
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        sys.stderr.write("prdp_explorer: interrupted.\n")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="prdp_explorer", description="Progressively refined differentiable physics.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    listing = commands.add_parser("list", help="the scenarios and what they offer")
+    listing.set_defaults(command=_list)
+
+    run = commands.add_parser("run", help="train a scenario, unpaced, and print what came of it")
+    run.set_defaults(command=_run)
+    run.add_argument("scenario", metavar="SCENARIO", help="an id that `list` shows")
+    run.add_argument("--preset", default="live", help="live (default) or paper, the published set-up")
+    run.add_argument("--refinement", choices=("prdp", "constant"), default="prdp", help="how K is chosen")
+    run.add_argument("--iterations", type=_number(int), metavar="K", help="K of --refinement constant; default K_full")
+    for name, limits in PRDP.limits.items():
+        metavar = "N" if limits.kind is int else "X"
+        run.add_argument(_flag(name), type=_number(limits.kind), metavar=metavar, help=f"PRDP: {limits.doc}")
+    run.add_argument("--learning-rate", type=_number(float), metavar="X", help="before its decay")
+    run.add_argument("--metric", choices=METRICS, default=METRICS[0], help="what PRDP looks at")
+    run.add_argument("--solver", help="the inner solver")
+    run.add_argument("--differentiation", metavar="MODE", help="how the gradient passes the inner solver")
+    run.add_argument("--seed", type=_number(int), default=0, metavar="N", help="default 0")
+    run.add_argument("--epochs", type=_number(int), metavar="N", help="default: the preset's")
+    for command in (listing, run):
+        command.add_argument("--json", metavar="FILE", help="write the result as JSON; - for standard output")
+    return parser
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _number(kind: type) -> Callable[[str], Any]:
+    def convert(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            wanted = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"expected {wanted}, got {text!r}") from None
+
+    return convert
+
+
+def _list(options: argparse.Namespace) -> int:
+    scenarios = [
+        {
+            "id": scenario.id,
+            "title": scenario.title,
+            "summary": scenario.summary,
+            "presets": list(scenario.presets),
+            "solvers": _union(problem.solvers for problem in scenario.presets.values()),
+            "differentiations": _union(problem.differentiations for problem in scenario.presets.values()),
+            "full_iterations": {name: problem.full_iterations for name, problem in scenario.presets.items()},
+            "chosen": list(scenario.chosen),
+        }
+        for scenario in SCENARIOS.values()
+    ]
+    if options.json is not None:
+        _write_json(scenarios, options.json)
+    if options.json != "-":
+        for scenario in scenarios:
+            print(f"{scenario['id']}: {scenario['title']}")
+            print(f"  {scenario['summary']}")
+            for name in ("presets", "solvers", "differentiations"):
+                print(f"  {name}: {', '.join(scenario[name])}")
+            full = ", ".join(f"{count} ({preset})" for preset, count in scenario["full_iterations"].items())
+            print(f"  iterations of full physics: {full}")
+            for sentence in scenario["chosen"]:
+                print(f"  chosen, not published: {sentence}")
+    return 0
+
+
+def _union(groups: Any) -> list[str]:
+    return list(dict.fromkeys(name for group in groups for name in group))
+
+
+def _run(options: argparse.Namespace) -> int:
+    prdp_values = {name: getattr(options, name) for name in PRDP.limits if getattr(options, name) is not None}
+    if options.refinement == "constant":
+        if prdp_values:
+            flags = ", ".join(map(_flag, prdp_values))
+            raise ValueError(f"{flags} belong to --refinement prdp; with constant give --iterations.")
+        controller = {"kind": "constant"}
+        if options.iterations is not None:
+            controller["iterations"] = options.iterations
+    else:
+        if options.iterations is not None:
+            raise ValueError("--iterations belongs to --refinement constant; with prdp give --initial and --maximum.")
+        controller = {"kind": "prdp", **prdp_values}
+    if options.json not in (None, "-"):
+        _check_writable(options.json)
+    training = train(
+        options.scenario,
+        controller,
+        preset=options.preset,
+        solver=options.solver,
+        differentiation=options.differentiation,
+        metric=options.metric,
+        seed=options.seed,
+        epochs=options.epochs,
+        learning_rate=options.learning_rate,
+    )
+    result = _trained(training)
+    if options.json is not None:
+        _write_json(result, options.json)
+    if options.json != "-":
+        _print_summary(result)
+    return 0
+
+
+def _trained(training: TrainingRecords) -> dict[str, Any]:
+    """Train to the end, with a progress bar on a terminal, and collect the result."""
+    total = training.settings.epochs
+    bar = tqdm(training, total=total, unit="epoch", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)
+    records = []
+    for record in bar:
+        records.append(record)
+        bar.set_postfix(K=record.iterations, error=f"{record.validation:.3g}", refresh=False)
+    return {
+        **training.settings.to_json(),
+        "full_iterations": training.settings.problem.full_iterations,
+        "iterations": [record.iterations for record in records],
+        "train_loss": [record.train_loss for record in records],
+        "validation": [training.initial_validation, *(record.validation for record in records)],
+        "cumulative_iterations": sum(record.iterations for record in records),
+        "compilations": training.compilations,
+        "seconds": training.seconds,
+        "status": training.status,
+    }
+
+
+def _print_summary(result: dict[str, Any]) -> None:
+    epochs = len(result["iterations"])
+    spent, full = result["cumulative_iterations"], epochs * result["full_iterations"]
+    print(f"{result['scenario']} ({result['preset']}), seed {result['seed']}: {result['status']} after {epochs} epochs")
+    print(f"validation error {result['validation'][0]:.4g} before training, {result['validation'][-1]:.4g} at the end")
+    if epochs:
+        print(
+            f"inner iterations {spent:,} of {full:,} at full physics ({spent / full:.0%}), "
+            f"last K {result['iterations'][-1]}"
+        )
+    seconds = result["seconds"]
+    print(f"seconds: setup {seconds['setup']:.2f}, compile {seconds['compile']:.2f}, train {seconds['train']:.2f}")
+
+
+def _check_writable(file: str) -> None:
+    """Refuse a bad path before training rather than after it, without touching the file."""
+    path = Path(file)
+    try:
+        possible = not path.is_dir() and path.absolute().parent.is_dir()
+    except (OSError, ValueError):  # a name that no file can have
+        possible = False
+    if not possible:
+        raise ValueError(f"`--json` must be a file in an existing folder, or -; got {file!r}.")
+
+
+def _write_json(value: Any, file: str) -> None:
+    text = json.dumps(_finite(value), indent=1, allow_nan=False) + "\n"
+    if file == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"`--json` could not be written to {file!r}: {error.strerror}.") from None
+
+
+def _finite(value: Any) -> Any:
+    """`value` with null for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,4 @@
+"""The Panel dashboard: views that follow the logs of runs. Only here is anything known of a user interface."""
+
+from ._explorer import Explorer as Explorer
+from ._page import make_page as make_page

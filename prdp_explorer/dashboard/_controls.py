@@ -1,0 +1,255 @@
+"""What a person sets: the drawer's widgets, their checks, and the values they stand for."""
+
+from collections.abc import Callable
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from ..engine import LIMITS, Race, RunSettings
+from ..problems import SCENARIOS, Problem, problem_named
+from ..refinement import PRDP, Constant, Limits, values_of
+from ._session import notify
+
+PRDP_LABEL = "PRDP"
+FULL_LABEL = "full physics"
+
+
+class NumberField:
+    """One number: a text field that refuses what is wrong in words, and for thresholds a slider beside it.
+
+    **Arguments:**
+
+    - `label`: for people. `name`: of the setting, as in messages. `limits`: what is accepted.
+    - `slider`: whether to add a slider.
+    - `on_edit`: called with the new value; may raise `ValueError`, and then the old value is shown again.
+    """
+
+    def __init__(
+        self, name: str, label: str, limits: Limits, on_edit: Callable[[float], None], *, slider: bool = False
+    ):
+        self._name, self._limits, self._on_edit = name, limits, on_edit
+        self._showing = False
+        self.value: float = limits.maximum
+        tip = f"{limits.doc[0].upper()}{limits.doc[1:]}; {limits.range}."
+        self._text = pmui.TextInput(
+            label=label, description=tip, size="small", sizing_mode="stretch_width", margin=(7, 10)
+        )
+        self._text.param.watch(lambda event: self._edit(event.new), "value")
+        self._widgets = [self._text]
+        if slider:
+            self._slider = pmui.FloatSlider(
+                label=label,
+                start=0.5,
+                end=1.0,
+                value=1.0,
+                step=0.005,
+                size="small",
+                sizing_mode="stretch_width",
+                margin=(0, 4, 0, 16),
+            )
+            self._slider.param.watch(lambda event: self._edit(event.new), "value_throttled")
+            self._text.param.update(label=label.split(":")[0], sizing_mode=None, width=88)
+            self._widgets = [self._slider, self._text]
+        self.view = pmui.Row(*self._widgets, sizing_mode="stretch_width", margin=0)
+
+    def show(self, value: float) -> None:
+        """Show a value; this is no edit."""
+        self.value = self._limits.kind(value)
+        self._showing = True
+        try:
+            self._text.value = repr(self.value)
+            self._text.param.trigger("value")  # also where the browser shows something refused
+            if len(self._widgets) > 1:
+                self._slider.start = min(0.5, self.value)
+                self._slider.value = self.value
+        finally:
+            self._showing = False
+
+    def lock(self, locked: bool) -> None:
+        """Keep the value from being edited, or allow it again."""
+        for widget in self._widgets:
+            widget.disabled = locked
+
+    def _edit(self, entered: Any) -> None:
+        if self._showing:
+            return
+        try:
+            value = self._parse(entered)
+            self._limits.check(self._name, value)
+            if value != self.value:
+                self._on_edit(value)
+        except ValueError as error:
+            notify(str(error))
+            value = self.value
+        self.show(value)
+
+    def _parse(self, entered: Any) -> Any:
+        """The number that was entered, or what was entered, for the limits to refuse."""
+        if not isinstance(entered, str):  # the slider's
+            return entered
+        for kind in (int, float):
+            try:
+                return kind(entered)
+            except ValueError:
+                continue
+        return entered
+
+
+class Controls(pn.viewable.Viewer):
+    """The settings of a race, as widgets and as values.
+
+    **Arguments:**
+
+    - `on_live_edit`: called with the label of a contender and the changes to make, when a value that acts on a race
+      under way was edited; may raise `ValueError`.
+    """
+
+    def __init__(self, on_live_edit: Callable[[str, dict[str, float]], None]):
+        super().__init__()
+        self._on_live_edit = on_live_edit
+        self.scenario = pmui.Select(
+            label="Scenario",
+            options={scenario.title: name for name, scenario in SCENARIOS.items()},
+            description="The learning problem.",
+            **_WIDE,
+        )
+        self.preset = pmui.RadioButtonGroup(label="Preset", **_WIDE)
+        self.solver = pmui.Select(label="Inner solver", description="Solves the physics' linear system.", **_WIDE)
+        self.differentiation = pmui.Select(
+            label="Differentiation mode",
+            description="How the gradient passes the inner solver: implicit solves the transposed system, unrolled "
+            "goes back through all K iterations.",
+            **_WIDE,
+        )
+        self._fields = {
+            "tau_step": self._field("tau_step", "τ_step: plateau", PRDP.limits["tau_step"], PRDP_LABEL, slider=True),
+            "tau_stop": self._field("tau_stop", "τ_stop: worth it", PRDP.limits["tau_stop"], PRDP_LABEL, slider=True),
+            "window": self._field("window", "Window δ", PRDP.limits["window"], PRDP_LABEL),
+            "ema_window": self._field("ema_window", "Smoothing w", PRDP.limits["ema_window"], PRDP_LABEL),
+            "initial": self._field("initial", "First K", PRDP.limits["initial"]),
+            "step": self._field("step", "K added", PRDP.limits["step"], PRDP_LABEL),
+            "maximum": self._field("maximum", "Largest K", PRDP.limits["maximum"], PRDP_LABEL),
+            "full_iterations": self._field(
+                "iterations", "K of full physics", Constant.limits["iterations"], FULL_LABEL
+            ),
+            "epochs": self._field("epochs", "Epochs", LIMITS["epochs"]),
+            "seed": self._field("seed", "Seed", LIMITS["seed"]),
+            "learning_rate": self._field(
+                "learning_rate", "Learning rate", LIMITS["learning_rate"], PRDP_LABEL, FULL_LABEL
+            ),
+        }
+        self._locked_in_race = [self._fields[name] for name in ("initial", "epochs", "seed")]
+        self._show_scenario()
+        self.scenario.param.watch(lambda _: self._show_scenario(), "value")
+        self.preset.param.watch(lambda _: self._show_preset(), "value")
+        view = {name: field.view for name, field in self._fields.items()}
+        self._layout = pmui.Column(
+            _heading("Problem"),
+            self.scenario,
+            self.preset,
+            self.differentiation,
+            self.solver,
+            _heading("When to refine", "These act at once, also during a race."),
+            view["tau_step"],
+            view["tau_stop"],
+            _pair(view["window"], view["ema_window"]),
+            _heading("How much physics", "Inner iterations K."),
+            _pair(view["initial"], view["step"]),
+            _pair(view["maximum"], view["full_iterations"]),
+            _heading("Training"),
+            _pair(view["epochs"], view["seed"]),
+            view["learning_rate"],
+            sizing_mode="stretch_width",
+        )
+
+    def __panel__(self) -> pmui.Column:
+        return self._layout
+
+    @property
+    def problem(self) -> Problem:
+        """The problem chosen."""
+        return problem_named(self.scenario.value, self.preset.value)
+
+    @property
+    def epochs(self) -> int:
+        """The epochs chosen."""
+        return int(self._fields["epochs"].value)
+
+    def contenders(self) -> dict[str, dict[str, Any]]:
+        """The controllers of the race by label, as plain data."""
+        values = {name: self._fields[name].value for name in PRDP.limits}
+        return {
+            PRDP_LABEL: {"kind": "prdp", **values},
+            FULL_LABEL: {"kind": "constant", "iterations": self._fields["full_iterations"].value},
+        }
+
+    def choices(self) -> dict[str, Any]:
+        """What the contenders have in common, as `Engine.race` takes it."""
+        return {
+            "preset": self.preset.value,
+            "solver": self.solver.value,
+            "differentiation": self.differentiation.value,
+            **{name: self._fields[name].value for name in ("seed", "epochs", "learning_rate")},
+        }
+
+    def lock(self, locked: bool) -> None:
+        """Lock what cannot change during a race, or unlock it."""
+        for widget in (self.scenario, self.preset, self.solver, self.differentiation):
+            widget.disabled = locked
+        for field in self._locked_in_race:
+            field.lock(locked)
+
+    def copy_from(self, race: Race) -> None:
+        """Show the settings of a race that was started elsewhere."""
+        settings: RunSettings = race.runs[PRDP_LABEL].settings
+        self.scenario.value = settings.scenario
+        self.preset.value = settings.preset
+        self.solver.value = settings.solver
+        self.differentiation.value = settings.differentiation
+        for name in ("seed", "epochs", "learning_rate"):
+            self._fields[name].show(getattr(settings, name))
+        for name, value in settings.values.items():
+            self._fields[name].show(value)
+        self._fields["full_iterations"].show(race.runs[FULL_LABEL].settings.largest_iterations)
+
+    def _field(self, name: str, label: str, limits: Limits, *contenders: str, slider: bool = False) -> NumberField:
+        def edit(value: float) -> None:
+            for contender in contenders:
+                self._on_live_edit(contender, {name: value})
+
+        return NumberField(name, label, limits, edit, slider=slider)
+
+    def _show_scenario(self) -> None:
+        presets = list(SCENARIOS[self.scenario.value].presets)
+        self.preset.param.update(options=presets, value=presets[0])
+        self._show_preset()
+
+    def _show_preset(self) -> None:
+        """Fill in what the preset says."""
+        problem = self.problem
+        self.solver.param.update(options=list(problem.solvers), value=problem.solvers[0])
+        self.differentiation.param.update(options=list(problem.differentiations), value=problem.differentiations[0])
+        for name, value in values_of(problem.controller).items():
+            self._fields[name].show(value)
+        self._fields["full_iterations"].show(problem.full_iterations)
+        self._fields["epochs"].show(problem.epochs)
+        self._fields["learning_rate"].show(problem.learning_rate)
+        if self._fields["seed"].value == LIMITS["seed"].maximum:
+            self._fields["seed"].show(0)
+
+
+_WIDE: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width", "margin": (7, 10)}
+
+
+def _heading(title: str, note: str = "") -> pn.pane.HTML:
+    explanation = f'<span style="font-size:12px;opacity:.75"> {note}</span>' if note else ""
+    return pn.pane.HTML(
+        f'<h2 style="font-size:14px;margin:10px 10px 2px">{title}</h2><div style="margin:0 10px">{explanation}</div>',
+        sizing_mode="stretch_width",
+        margin=0,
+    )
+
+
+def _pair(left: Any, right: Any) -> pmui.Row:
+    return pmui.Row(left, right, sizing_mode="stretch_width", margin=0)

@@ -1,0 +1,125 @@
+"""The view of what both runs have cost so far, as bars."""
+
+from typing import Any
+
+from bokeh.models import ColumnDataSource, FactorRange, Range1d
+from bokeh.plotting import figure
+
+from ._source import RunSource
+from ._theme import (
+    FULL_COLOR,
+    IC_SAVING_COLOR,
+    PR_SAVING_COLOR,
+    PRDP_COLOR,
+    as_pane,
+    card,
+    legend,
+    make_figure,
+)
+
+_NAMES = ("full physics", "PRDP")  # from the bottom up
+_COLORS = (FULL_COLOR, PRDP_COLOR)
+_SPENT = (
+    "name", "color", "iterations", "iterations_label", "iterations_label_at", "seconds", "seconds_label",
+    "seconds_label_at",
+)  # fmt: skip
+
+
+class Costs:
+    """Two figures of bars: cumulative inner iterations with what was saved, and seconds of training.
+
+    **Attributes:**
+
+    - `view`: both, framed.
+    """
+
+    def __init__(self, prdp: RunSource, full: RunSource):
+        self._prdp, self._full = prdp, full
+        self._spent = ColumnDataSource({name: [] for name in _SPENT})
+        self._saved = ColumnDataSource(_saved_columns())
+        iterations, self._iterations_range = self._make("Cumulative inner iterations", "inner iterations", "iterations")
+        seconds, self._seconds_range = self._make("Seconds of training", "seconds of computing", "seconds")
+        for left, right, color, pattern in (
+            ("spent", "late", PR_SAVING_COLOR, " "),
+            ("late", "all", IC_SAVING_COLOR, "/"),
+        ):
+            iterations.hbar(
+                y="name", left=left, right=right, height=0.5, source=self._saved, fill_color=color, fill_alpha=0.3,
+                hatch_pattern=pattern, hatch_color=color, hatch_alpha=0.4, line_alpha=0,
+            )  # fmt: skip
+        self.view = card(
+            as_pane(iterations),
+            as_pane(seconds),
+            legend(
+                ("area", PR_SAVING_COLOR, "saved by refining late (PR)"),
+                ("hatched", IC_SAVING_COLOR, "saved by never converging fully (IC)"),
+            ),
+        )
+
+    def update(self) -> None:
+        """Draw the bars of the epochs so far."""
+        saved = self._savings()
+        rows = [
+            (name, color, source.last)
+            for name, color, source in zip(_NAMES, _COLORS, (self._full, self._prdp), strict=True)
+            if source.last is not None
+        ]
+        spent = {name: int(row["cumulative_iterations"]) for name, _, row in rows}
+        seconds = {name: float(row["cumulative_seconds"]) for name, _, row in rows}
+        # Beyond the savings, where the number can be read.
+        labelled_at = spent | ({"PRDP": saved[2]} if saved else {})
+        self._saved.data = _saved_columns(*([saved] if saved else []))
+        self._spent.data = {
+            "name": list(spent),
+            "color": [color for _, color, _ in rows],
+            "iterations": list(spent.values()),
+            "iterations_label": [f"{value:,}" for value in spent.values()],
+            "iterations_label_at": list(labelled_at.values()),
+            "seconds": list(seconds.values()),
+            "seconds_label": [f"{value:.3g} s" for value in seconds.values()],
+            "seconds_label_at": list(seconds.values()),
+        }
+        self._iterations_range.end = _room(*labelled_at.values())
+        self._seconds_range.end = _room(*seconds.values())
+
+    def _savings(self) -> tuple[int, int, int] | None:
+        """Where on PRDP's bar begins what was saved by refining late, by never converging fully, and where it ends."""
+        prdp, full = self._prdp.last, self._full.run
+        if prdp is None or full is None:
+            return None
+        epochs, final, spent = (int(prdp[name]) for name in ("epoch", "iterations", "cumulative_iterations"))
+        late = max(spent, epochs * final)
+        whole = epochs * full.settings.largest_iterations
+        last = self._full.last
+        if last is not None and last["epoch"] == epochs:
+            whole = int(last["cumulative_iterations"])  # what it did spend: its K may have been edited on the way
+        return spent, late, max(late, whole)
+
+    def _make(self, title: str, label: str, column: str) -> tuple[figure, Range1d]:
+        x_range = Range1d(start=0, end=1)
+        plot = make_figure(
+            title, label, "", x_range=x_range, y_range=FactorRange(factors=list(_NAMES)), height=150, tools="save",
+            min_border_left=90,
+        )  # fmt: skip
+        plot.ygrid.visible = False
+        plot.hbar(y="name", right=column, height=0.5, source=self._spent, color="color")
+        plot.text(
+            x=f"{column}_label_at", y="name", text=f"{column}_label", source=self._spent, text_baseline="middle",
+            text_font_size="12px", x_offset=6, text_color="#7B7B7B",
+        )  # fmt: skip
+        return plot, x_range
+
+
+def _saved_columns(*bars: tuple[int, int, int]) -> dict[str, Any]:
+    """Where the savings of each bar begin, change over and end."""
+    return {
+        "name": ["PRDP" for _ in bars],
+        "spent": [spent for spent, _, _ in bars],
+        "late": [late for _, late, _ in bars],
+        "all": [everything for _, _, everything in bars],
+    }
+
+
+def _room(*lengths: float) -> float:
+    """The end of an axis that leaves room for the label behind the longest bar."""
+    return max([1e-3, *lengths]) * 1.28

@@ -1,0 +1,93 @@
+"""A run's records as columns that all plots of a page share."""
+
+from typing import Any
+
+import numpy as np
+from bokeh.models import ColumnDataSource
+
+from ..engine import RECORD, Run
+from ..refinement import Reason
+
+MOST_POINTS = 2000
+"""Points that the browser holds of a run: with more epochs only every second, fourth, … is shown, and refinements."""
+
+DECISIONS = {
+    Reason.FIXED: "K is fixed",
+    Reason.SCHEDULED: "K follows the schedule",
+    Reason.COLLECTING: "collecting values",
+    Reason.IMPROVING: "still improving: keep K",
+    Reason.WORTHWHILE: "plateau, the last step was worth it: refine",
+    Reason.DIVERGING: "the error grows: refine",
+    Reason.SUPERFLUOUS: "plateau, more would be superfluous: keep K",
+}
+"""The reasons in few words."""
+
+_COPIED = ("epoch", "validation", "train_loss", "plateau_ratio", "checkpoint_ratio", "tau_step", "tau_stop")
+
+
+class RunSource:
+    """Follows the log of a run by a cursor and streams what is new into a `ColumnDataSource`.
+
+    Beside columns of the log it has `iterations` (K; at epoch 0 that of the first epoch, so that a step line starts
+    there), `refined_ratio` (r_c where K was refined, else NaN) and `decision` (words).
+
+    **Attributes:**
+
+    - `run`: the run followed, or None.
+    - `source`: the columns, at most `MOST_POINTS` long but for refinements.
+    - `last`: the last record read, a row of the log, or None.
+    - `smallest`, `largest`: finite validation error so far.
+    """
+
+    def __init__(self):
+        self.source = ColumnDataSource()
+        self.follow(None)
+
+    def follow(self, run: Run | None) -> None:
+        """Forget what was read and follow another run from its beginning."""
+        self.run = run
+        self.last: Any = None
+        self.smallest, self.largest = np.inf, 0.0
+        self._cursor = 0
+        self._stride = 1
+        self.source.data = _NOTHING
+
+    def update(self) -> bool:
+        """Stream what is new; whether there was anything."""
+        if self.run is None:
+            return False
+        rows = self.run.log.read(self._cursor)
+        if not len(rows):
+            return False
+        first = self._cursor == 0
+        self._cursor += len(rows)
+        self.last = rows[-1]
+        errors = rows["validation"][np.isfinite(rows["validation"]) & (rows["validation"] > 0)]
+        self.smallest = min(self.smallest, errors.min(initial=np.inf))
+        self.largest = max(self.largest, errors.max(initial=0.0))
+        if first or self._cursor > MOST_POINTS * self._stride:
+            while self._cursor > MOST_POINTS // 2 * self._stride:
+                self._stride *= 2
+            self.source.data = _columns(self._shown(self.run.log.read()[: self._cursor]))
+        elif len(shown := self._shown(rows)):
+            self.source.stream(_columns(shown))
+        return True
+
+    def _shown(self, rows: np.ndarray) -> np.ndarray:
+        return rows[(rows["epoch"] % self._stride == 0) | (rows["next_iterations"] > rows["iterations"])]
+
+
+def _columns(rows: np.ndarray) -> dict[str, Any]:
+    """What the browser gets of these records. One place, so that the columns always have the same names and types."""
+    columns: dict[str, Any] = {name: rows[name].astype(float) for name in _COPIED}
+    return columns | {
+        "iterations": np.where(rows["epoch"] == 0, rows["next_iterations"], rows["iterations"]).astype(float),
+        "refined_ratio": np.where(rows["refined"], rows["checkpoint_ratio"], np.nan),
+        "decision": [DECISIONS[Reason(reason)] for reason in rows["reason"]],
+    }
+
+
+# One row that shows nothing: the browser hangs for ever on a step area that has no row at all (Bokeh 3.9).
+_NOTHING: dict[str, Any] = {
+    name: [""] if name == "decision" else np.full(1, np.nan) for name in _columns(np.zeros(1, RECORD))
+}

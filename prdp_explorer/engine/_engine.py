@@ -1,0 +1,300 @@
+"""The background thread that advances all runs in turn."""
+
+import atexit
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ..problems import Problem
+from ..refinement import AbstractController
+from ._log import Event
+from ._run import Race, Run, checked_pace
+from ._settings import RunSettings, settings_for
+from ._training import CALL_SECONDS, Training
+
+SNAPSHOT_SECONDS = 0.1
+"""Snapshots are taken after a call, at most this often, and always before training, at a step, a pause, and the end."""
+
+SNAPSHOT_SHARE = 0.02
+"""The share of the time that snapshots may take while a race runs."""
+
+LARGEST_NUMBER_OF_RACES = 64
+
+logger = logging.getLogger(__name__)
+
+
+class Engine:
+    """Advances runs in one background thread, and compiles in another, so that nobody who watches ever waits.
+
+    All runs of all races advance in turn, a compiled call of about 30 ms each. `close` ends the threads; leaving the
+    interpreter does so too.
+
+    **Arguments:**
+
+    - `keep_seconds`: how long a race that nobody watches any more is kept, paused, before it is stopped and forgotten.
+    """
+
+    def __init__(self, keep_seconds: float = 1800.0):
+        self.keep_seconds = keep_seconds
+        self._races: dict[str, Race] = {}
+        self._wake = threading.Condition()
+        self._awake = False
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        self._compiler = ThreadPoolExecutor(1, thread_name_prefix="prdp-compiler")
+
+    @property
+    def races(self) -> Mapping[str, Race]:
+        """The races that are kept, by id."""
+        return dict(self._races)
+
+    def start(
+        self,
+        scenario: str | Problem,
+        controller: AbstractController | Mapping[str, Any] | None = None,
+        *,
+        pace: float | None = None,
+        **choices: Any,
+    ) -> Run:
+        """Start one run and return at once.
+
+        **Arguments:**
+
+        - `scenario`, `controller`, `choices`: as for `settings_for`: preset, solver, differentiation, metric, seed,
+          epochs, learning_rate.
+        - `pace`: epochs a second of wall-clock time; None for as fast as possible.
+
+        **Raises:** `ValueError` in words; nothing is started then.
+        """
+        settings = settings_for(scenario, controller, **choices)
+        (run,) = self._start({"run": settings}, pace).runs.values()
+        return run
+
+    def race(
+        self,
+        scenario: str | Problem,
+        contenders: Mapping[str, AbstractController | Mapping[str, Any] | None],
+        *,
+        pace: float | None = None,
+        **choices: Any,
+    ) -> Race:
+        """Start several runs that differ in their controllers and advance together, and return at once.
+
+        **Arguments:**
+
+        - `contenders`: controllers by label, such as `{"PRDP": PRDP(), "full physics": Constant()}`.
+        - the others as for `start`.
+
+        **Raises:** `ValueError` in words; nothing is started then.
+        """
+        if not contenders:
+            raise ValueError("`contenders` must name at least one controller; got none.")
+        return self._start(
+            {label: settings_for(scenario, controller, **choices) for label, controller in contenders.items()}, pace
+        )
+
+    def close(self) -> None:
+        """Stop all runs and end the threads; the logs stay readable."""
+        with self._wake:
+            self._closed = True
+            self._awake = True
+            self._wake.notify()
+        self._compiler.shutdown(wait=False, cancel_futures=True)
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=10)
+        for race in self.races.values():
+            for run in race.active:
+                run.enter("stopped", "Stopped, since the engine was closed.")
+        atexit.unregister(self.close)
+
+    def _start(self, contenders: Mapping[str, RunSettings], pace: float | None) -> Race:
+        checked_pace(pace)
+        with self._wake:
+            if self._closed:
+                raise ValueError("This engine is closed; make a new one.")
+            self._forget_surplus()
+            race = Race(contenders, pace, self._notify)
+            self._races[race.id] = race
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="prdp-engine", daemon=True)
+                self._thread.start()
+                atexit.register(self.close)
+        self._compiler.submit(self._prepare, race)
+        return race
+
+    def _forget_surplus(self) -> None:
+        """Make room for one more race by forgetting the oldest that are over."""
+        over = [race for race in self._races.values() if not race.active and race.watchers == 0]
+        while len(self._races) >= LARGEST_NUMBER_OF_RACES:
+            if not over:
+                raise ValueError(
+                    f"{LARGEST_NUMBER_OF_RACES} races are under way on this server already. Stop one, or wait."
+                )
+            del self._races[over.pop(0).id]
+
+    def _notify(self) -> None:
+        with self._wake:
+            self._awake = True
+            self._wake.notify()
+
+    def _prepare(self, race: Race) -> None:
+        """Compile and set up all contenders; in the compiling thread, which touches nothing else of a run."""
+        for run in race.active:
+            if run.stop_wanted:
+                continue
+            try:
+                training = Training(run.started_with)
+                training.snapshot()  # compiled here rather than in the middle of training
+                run.prepared = training
+            except Exception as error:  # whatever a problem of one's own may raise ends its run, not the thread
+                logger.exception("a run could not be set up")
+                run.prepared = error
+            self._notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                if not self._awake:
+                    self._wake.wait(self._seconds_to_next())
+                if self._closed:
+                    return
+                self._awake = False
+                races = list(self._races.values())
+            for race in races:
+                self._forget_if_abandoned(race)
+                for run in race.active:
+                    self._admit(run)
+                    with self._failing(run):
+                        self._take_commands(run)
+                if race.ready:
+                    self._advance(race)
+
+    def _seconds_to_next(self) -> float | None:
+        """How long nothing needs doing; None for until somebody asks for something."""
+        times = [race.due for race in self._races.values() if race.ready and (race.steps or not race.paused)]
+        times += [
+            race.unwatched_since + self.keep_seconds
+            for race in self._races.values()
+            if race.unwatched_since is not None
+        ]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _forget_if_abandoned(self, race: Race) -> None:
+        since = race.unwatched_since
+        if since is not None and time.monotonic() >= since + self.keep_seconds:
+            for run in race.active:
+                run.enter("stopped", "Stopped, since nobody watched it for a long time.")
+                run.training = None
+            self._races.pop(race.id, None)
+
+    def _admit(self, run: Run) -> None:
+        """Take over what was prepared for a run, unless it was stopped meanwhile."""
+        if run.training is not None:
+            return
+        if run.stop_wanted:
+            run.enter("stopped", "Stopped before training began.")
+        elif isinstance(run.prepared, Exception):
+            run.enter("failed", f"The run could not be set up. {_in_words(run.prepared)}")
+        elif run.prepared is not None:
+            run.training, run.prepared = run.prepared, None
+            run.compilations = run.training.compilations
+            run.seconds = dict(run.training.seconds)
+            run.enter("queued", "Compiled, about to train.")
+
+    def _advance(self, race: Race) -> None:
+        """If a race is due, run one call of each contender."""
+        runs = race.active
+        stepping = bool(race.steps)
+        now = time.monotonic()
+        if not runs or (not stepping and (race.paused or now < race.due)):
+            if race.paused:
+                self._rest(runs)
+            return
+        epochs = 1 if stepping else self._epochs_due(race, runs)
+        # Whoever is first after a pause finds the processor's caches cold: let them take turns.
+        race.turn = (race.turn + 1) % len(runs)
+        for run in runs[race.turn :] + runs[: race.turn]:
+            with self._failing(run):
+                run.enter("running", "Training.")
+                self._call(run, epochs)
+        if stepping:
+            race.steps.popleft()
+        now = time.monotonic()
+        if stepping or now >= race.snapshot_due:
+            for run in race.active:
+                with self._failing(run):
+                    self._take_snapshot(run)
+            spent = time.monotonic() - now
+            race.snapshot_due = now + max(SNAPSHOT_SECONDS, spent / SNAPSHOT_SHARE)
+        race.due = max(now, race.due + epochs / race.pace) if race.pace else now
+        if race.paused and not race.steps:
+            self._rest(race.active)
+
+    def _epochs_due(self, race: Race, runs: list[Run]) -> int:
+        """The epochs of the next call: the same for all contenders, so that a race is a race."""
+        fitting = min(run.training.epochs_per_call for run in runs if run.training is not None)
+        if race.pace is None:
+            return fitting
+        return min(fitting, max(1, round(race.pace * CALL_SECONDS)))
+
+    def _rest(self, runs: list[Run]) -> None:
+        for run in runs:
+            if run.state != "paused":
+                with self._failing(run):
+                    self._take_snapshot(run)
+                    run.enter("paused", f"Paused after epoch {run.epoch}.")
+
+    def _take_commands(self, run: Run) -> None:
+        if run.training is None:
+            return
+        while run.changes:
+            changes = run.changes.popleft()
+            run.training.adjust(changes)
+            words = ", ".join(f"{name} = {value:g}" for name, value in changes.items())
+            run.log.add_event(Event(run.epoch + 1, "adjust", dict(changes), f"From epoch {run.epoch + 1} on: {words}."))
+        if run.stop_wanted:
+            self._take_snapshot(run)
+            run.enter("stopped", f"Stopped after epoch {run.epoch}.")
+            run.training = None
+
+    def _call(self, run: Run, epochs: int) -> None:
+        training = run.training
+        if training is None:
+            return
+        run.log.append(training.advance(epochs))
+        run.seconds = dict(training.seconds)
+        if not training.finished:
+            return
+        self._take_snapshot(run)
+        if training.diverged:
+            run.enter(
+                "diverged",
+                f"Diverged in epoch {run.epoch}: the loss or the error is no longer a finite number. "
+                "Everything up to there is kept.",
+            )
+        else:
+            run.enter("finished", f"Finished all {run.epoch} epochs.")
+        run.training = None
+
+    @contextlib.contextmanager
+    def _failing(self, run: Run) -> Iterator[None]:
+        """An error, of XLA or of a problem of one's own, ends its run and not the thread."""
+        try:
+            yield
+        except Exception as error:
+            logger.exception("a run failed")
+            run.training = None
+            run.enter("failed", f"Failed in epoch {run.epoch + 1}. {_in_words(error)}")
+
+    def _take_snapshot(self, run: Run) -> None:
+        if run.training is not None and len(run.log):
+            run.log.add_snapshot(run.training.snapshot())
+
+
+def _in_words(error: Exception) -> str:
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first_line[:300]}"

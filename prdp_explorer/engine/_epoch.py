@@ -1,0 +1,191 @@
+"""The compiled heart: whole epochs of training, validation and refinement in one call."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from ..problems import InnerSolve, Problem
+from ..refinement import AbstractController, ControllerState
+from ..solvers import AbstractDifferentiation, AbstractSolver
+
+PyTree = Any
+
+RECORD_TYPES: Mapping[str, type] = {
+    "epoch": int,
+    "iterations": int,
+    "train_loss": float,
+    "validation": float,
+    "smoothed": float,
+    "plateau_ratio": float,
+    "checkpoint_ratio": float,
+    "refined": bool,
+    "reason": int,
+    "next_iterations": int,
+}
+"""The columns of a compiled record."""
+
+LONGEST_CALL = 256
+"""Epochs that one compiled call can hold: the length of its buffer of records."""
+
+
+class TrainingState(eqx.Module):
+    """Everything that training carries from one epoch to the next; donated to each call.
+
+    `epoch` is the number of the next epoch. Epoch 0 trains nothing: it measures the metric before training.
+    """
+
+    parameters: PyTree
+    optimizer: PyTree
+    controller: ControllerState
+    shuffle_key: Array
+    epoch: Int[Array, ""]
+    finite: Bool[Array, ""]
+
+
+class Steering(eqx.Module):
+    """What a person may change between two calls; all leaves are traced."""
+
+    controller: AbstractController
+    learning_rate: Float[Array, ""]
+
+
+Records = Mapping[str, Array]
+"""Columns of the records of one call, each of length `LONGEST_CALL`; only as many are filled as epochs were run."""
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """The pure functions of a training run. Trainers of the same problem, solver and mode are equal.
+
+    **Arguments:**
+
+    - `problem`: what is learned.
+    - `solver`, `differentiation`: the inner solve and its gradient.
+    - `metric`: what the controller is fed, "validation" or "training" (the loss).
+    """
+
+    problem: Problem
+    solver: AbstractSolver
+    differentiation: AbstractDifferentiation
+    metric: str
+
+    @property
+    def words(self) -> str:
+        """The trainer without its problem, for naming what is compiled from it."""
+        return f"{self.solver} {self.differentiation} {self.metric}"
+
+    def init(self, seed: Any, steering: Steering) -> TrainingState:
+        """The state before training. The order in which keys are split is the reference code's."""
+        rest, model_key = jax.random.split(jax.random.PRNGKey(seed))
+        _, shuffle_key = jax.random.split(rest)
+        parameters = eqx.filter(self.problem.model(model_key), eqx.is_array)
+        return TrainingState(
+            parameters=parameters,
+            optimizer=self.problem.optimizer.init(parameters),
+            controller=steering.controller.init(),
+            shuffle_key=shuffle_key,
+            epoch=jnp.asarray(0, jnp.int32),
+            finite=jnp.asarray(True),
+        )
+
+    def advance(
+        self, state: TrainingState, steering: Steering, data: PyTree, epochs: Int[Array, ""]
+    ) -> tuple[TrainingState, Records]:
+        """Run `epochs` (traced, at most `LONGEST_CALL`) epochs, or up to the first that is not finite."""
+        dtypes = {int: jnp.int32, float: jnp.result_type(float), bool: jnp.bool_}
+        records = {name: jnp.zeros((LONGEST_CALL,), dtypes[kind]) for name, kind in RECORD_TYPES.items()}
+
+        def body(carry: Any) -> Any:
+            done, state, records = carry
+            state, record = self._epoch(state, steering, data)
+            return done + 1, state, jax.tree.map(lambda rows, value: rows.at[done].set(value), records, record)
+
+        _, state, records = jax.lax.while_loop(
+            lambda carry: (carry[0] < epochs) & carry[1].finite, body, (jnp.asarray(0, jnp.int32), state, records)
+        )
+        return state, records
+
+    def fields(self, parameters: PyTree, iterations: Int[Array, ""], data: PyTree) -> Mapping[str, Array]:
+        """The problem's fields for these parameters and this K."""
+        return self.problem.fields(self.model(parameters), data[1], self._solve(iterations))
+
+    def model(self, parameters: PyTree) -> PyTree:
+        """The model that has these parameters."""
+        return eqx.combine(parameters, self._static_parts)
+
+    @functools.cached_property
+    def _static_parts(self) -> PyTree:
+        """The parts of a model that are no arrays, such as activation functions: the same for every key."""
+        template = eqx.filter_eval_shape(self.problem.model, jax.ShapeDtypeStruct((2,), jnp.uint32))
+        return eqx.filter(template, lambda leaf: not isinstance(leaf, jax.ShapeDtypeStruct))
+
+    def _solve(self, iterations: Any) -> InnerSolve:
+        return InnerSolve(self.solver, self.differentiation, jnp.asarray(iterations))
+
+    def _epoch(self, state: TrainingState, steering: Steering, data: PyTree) -> tuple[TrainingState, dict[str, Array]]:
+        training, validation = data
+        problem = self.problem
+        num_samples = len(jax.tree.leaves(training)[0])
+        num_batches = num_samples // problem.batch_size
+        trains = state.epoch > 0
+        iterations = state.controller.iterations
+        solve = self._solve(iterations)
+
+        rest, key = jax.random.split(state.shuffle_key)
+        order = jax.random.permutation(key, num_samples)
+
+        def loss(parameters: PyTree, batch: PyTree) -> Float[Array, ""]:
+            return problem.loss(self.model(parameters), batch, solve)
+
+        def update(index: Array, carry: Any) -> Any:
+            parameters, optimizer, total = carry
+            rows = jax.lax.dynamic_slice_in_dim(order, index * problem.batch_size, problem.batch_size)
+            value, gradient = jax.value_and_grad(loss)(parameters, jax.tree.map(lambda leaf: leaf[rows], training))
+            direction, optimizer = problem.optimizer.update(gradient, optimizer, parameters)
+            step = (state.epoch - 1) * num_batches + index
+            rate = steering.learning_rate * problem.decay(step)
+            parameters = optax.apply_updates(parameters, jax.tree.map(lambda leaf: -rate * leaf, direction))
+            return parameters, optimizer, total + value
+
+        # Epoch 0 has no batches: a bound that is data costs less than a branch around the loop.
+        zero = jnp.zeros((), jnp.result_type(float))
+        parameters, optimizer, total = jax.lax.fori_loop(
+            0, jnp.where(trains, num_batches, 0), update, (state.parameters, state.optimizer, zero)
+        )
+        train_loss = jnp.where(trains, total / num_batches, jnp.nan)
+        metric = problem.metric(self.model(parameters), validation, self._solve(problem.full_iterations))
+        if self.metric == "training":
+            before = jax.lax.cond(trains, lambda: zero, lambda: loss(parameters, training))
+            fed = jnp.where(trains, train_loss, before)
+        else:
+            fed = metric
+        controller = steering.controller.update(fed, state.controller)
+
+        record = {
+            "epoch": state.epoch,
+            "iterations": jnp.where(trains, iterations, 0),
+            "train_loss": train_loss,
+            "validation": metric,
+            "smoothed": controller.smoothed,
+            "plateau_ratio": controller.plateau_ratio,
+            "checkpoint_ratio": controller.checkpoint_ratio,
+            "refined": controller.refined,
+            "reason": controller.reason,
+            "next_iterations": controller.iterations,
+        }
+        finite = jnp.isfinite(metric) & jnp.isfinite(fed) & (jnp.isfinite(train_loss) | ~trains)
+        return TrainingState(
+            parameters=parameters,
+            optimizer=optimizer,
+            controller=controller,
+            shuffle_key=jnp.where(trains, rest, state.shuffle_key),
+            epoch=state.epoch + 1,
+            finite=finite,
+        ), record

@@ -1,0 +1,183 @@
+"""What a person may choose about a run, checked in one place."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..problems import Problem, problem_named
+from ..refinement import KINDS, AbstractController, Constant, Limits, check_values, values_of
+from ..solvers import AbstractDifferentiation, AbstractSolver, differentiation_named, solver_named
+
+METRICS = ("validation", "training")
+"""What a controller may be fed: the validation metric, or the training loss."""
+
+LIMITS: Mapping[str, Limits] = {
+    "seed": Limits(
+        int, 0, 2**32 - 1, "random number that the network's start and the order of the samples follow from"
+    ),
+    "epochs": Limits(int, 1, 100_000, "passes over the training data"),
+    "learning_rate": Limits(float, 0, 1e6, "size of a training step, before its decay", above=True),
+}
+"""The numbers of a run other than its controller's."""
+
+Refinement = Mapping[str, Any]
+"""A controller as plain data: its `kind` (a key of `KINDS`) and its values."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Everything that decides a run, as plain data; build it with `settings_for`.
+
+    **Attributes:**
+
+    - `scenario`, `preset`: their names; for a problem of one's own its class name and "own".
+    - `refinement`: the controller as plain data, such as `{"kind": "prdp", "tau_step": 0.98, …}`.
+    - `solver`, `differentiation`, `metric`: names.
+    - `seed`, `epochs`, `learning_rate`: numbers.
+    - `problem`: the object that the names stand for.
+    """
+
+    scenario: str
+    preset: str
+    refinement: Refinement
+    solver: str
+    differentiation: str
+    metric: str
+    seed: int
+    epochs: int
+    learning_rate: float
+    problem: Problem = field(repr=False, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as plain data."""
+        names = ("scenario", "preset", "seed", "solver", "differentiation", "metric", "epochs", "learning_rate")
+        return {**{name: getattr(self, name) for name in names}, "refinement": dict(self.refinement)}
+
+    def build_controller(self) -> AbstractController:
+        """The controller that `refinement` describes."""
+        values = dict(self.refinement)
+        return KINDS[values.pop("kind")](**values)
+
+    def build_solver(self) -> AbstractSolver:
+        """The inner solver."""
+        return solver_named(self.solver)
+
+    def build_differentiation(self) -> AbstractDifferentiation:
+        """The differentiation mode, with room for the largest K that the controller may reach."""
+        return differentiation_named(self.differentiation, self.largest_iterations)
+
+    @property
+    def largest_iterations(self) -> int:
+        """The largest K that the controller may reach."""
+        return self.refinement.get("maximum", self.refinement.get("iterations"))
+
+    def changed(self, changes: Mapping[str, Any]) -> "RunSettings":
+        """These settings with values of the controller or the learning rate changed.
+
+        **Raises:** `ValueError`, in words, for an unknown name, a value out of range, or values that do not fit
+        together; nothing is changed then.
+        """
+        kind = KINDS[self.refinement["kind"]]
+        known = [*(name for name in kind.limits if name != "initial"), "iterations", "learning_rate"]
+        for name in changes:
+            if name == "initial":
+                raise ValueError("`initial` is K of the first epoch and cannot be changed later; set `iterations`.")
+            if name not in known:
+                raise ValueError(f"`{name}` cannot be changed during a run; these can: {', '.join(known)}.")
+        values = {name: value for name, value in changes.items() if name in kind.limits}
+        refinement = {
+            **self.refinement,
+            **{name: kind.limits[name].number(name, value) for name, value in values.items()},
+        }
+        if "initial" in refinement:  # it is history by now, and must not stand in the way of a lower maximum
+            refinement["initial"] = min(refinement["initial"], refinement["maximum"])
+        if "iterations" in changes and "iterations" not in kind.limits:
+            Constant.limits["iterations"].number("iterations", changes["iterations"])
+            bound = values.get("maximum", self.refinement["maximum"])
+            if changes["iterations"] > bound:
+                raise ValueError(
+                    f"`iterations` must not exceed `maximum`, which is {bound}; got {changes['iterations']}. "
+                    "Raise `maximum` with it."
+                )
+        rate = LIMITS["learning_rate"].number("learning_rate", changes.get("learning_rate", self.learning_rate))
+        return replace(self, refinement=refinement, learning_rate=rate)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The controller's values without its kind."""
+        return {name: value for name, value in self.refinement.items() if name != "kind"}
+
+
+def settings_for(
+    scenario: str | Problem,
+    controller: AbstractController | Refinement | None = None,
+    *,
+    preset: str = "live",
+    solver: str | None = None,
+    differentiation: str | None = None,
+    metric: str = "validation",
+    seed: int = 0,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+) -> RunSettings:
+    """Check a person's choices and fill in the preset's own for what is None.
+
+    **Arguments:**
+
+    - `scenario`: the id of a built-in scenario, or a `Problem`.
+    - `controller`: a controller, or one as plain data. `Constant()` means full physics. Plain data may leave values
+      out, which then are the preset's own.
+    - `preset`: "live" or "paper".
+    - `solver`, `differentiation`: names; the scenario lists those that suit it.
+    - `metric`: what the controller is fed, "validation" or "training".
+    - `seed`: 0 to 2³² - 1. `epochs`: 1 to 100,000. `learning_rate`: above 0.
+
+    **Raises:** `ValueError` in words.
+    """
+    if isinstance(scenario, Problem):
+        problem, scenario, preset = scenario, type(scenario).__name__, "own"
+    else:
+        problem = problem_named(scenario, preset)
+    numbers = {
+        "seed": seed,
+        "epochs": problem.epochs if epochs is None else epochs,
+        "learning_rate": problem.learning_rate if learning_rate is None else learning_rate,
+    }
+    plain: dict[str, Any] = {name: LIMITS[name].number(name, value) for name, value in numbers.items()}
+    return RunSettings(
+        scenario=scenario,
+        preset=preset,
+        refinement=_refinement(problem, problem.controller if controller is None else controller),
+        solver=_one_of("solver", solver, problem.solvers, scenario),
+        differentiation=_one_of("differentiation", differentiation, problem.differentiations, scenario),
+        metric=_one_of("metric", metric, METRICS, scenario),
+        problem=problem,
+        **plain,
+    )
+
+
+def _refinement(problem: Problem, controller: AbstractController | Refinement) -> Refinement:
+    if isinstance(controller, AbstractController):
+        kind = next((name for name, kind in KINDS.items() if type(controller) is kind), None)
+        if kind is None:
+            raise ValueError(f"`controller` must be one of {', '.join(KINDS)}; got {type(controller).__name__}.")
+        values = values_of(controller)
+    elif not isinstance(controller, Mapping):
+        raise ValueError(f"`controller` must be a controller or its values by name; got {controller!r}.")
+    else:
+        values = dict(controller)
+        kind = values.pop("kind", "prdp")
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise ValueError(f"`kind` must be one of {', '.join(KINDS)}; got {kind!r}.")
+    own = {"prdp": values_of(problem.controller), "constant": {"iterations": problem.full_iterations}}
+    values = {**(own.get(kind) or values_of(KINDS[kind]())), **values}
+    check_values(KINDS[kind], values)
+    return {"kind": kind, **{name: KINDS[kind].limits[name].number(name, value) for name, value in values.items()}}
+
+
+def _one_of(name: str, value: str | None, offered: tuple[str, ...], scenario: str) -> str:
+    if value is None:
+        return offered[0]
+    if not isinstance(value, str) or value not in offered:
+        raise ValueError(f"`{name}` must be one of {', '.join(offered)} for {scenario}; got {value!r}.")
+    return value

@@ -1,0 +1,110 @@
+"""What a learning problem is."""
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import equinox as eqx
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from ..refinement import PRDP
+from ..solvers import AbstractDifferentiation, AbstractOperator, AbstractSolver, solve
+
+PyTree = Any
+
+
+class InnerSolve(eqx.Module):
+    """The inner solve of the current epoch: `solve(operator, b)` with everything else decided.
+
+    **Arguments:**
+
+    - `solver`, `differentiation`: as in `prdp_explorer.solvers.solve`.
+    - `iterations`: K of the epoch, a traced scalar. A problem with a solver of its own may use just this.
+    """
+
+    solver: AbstractSolver
+    differentiation: AbstractDifferentiation
+    iterations: Int[Array, ""]
+
+    def __call__(
+        self, operator: AbstractOperator, b: Float[Array, "*grid"], x0: Float[Array, "*grid"] | None = None
+    ) -> Float[Array, "*grid"]:
+        """The solution of A u = b after K iterations, from `x0` or zero."""
+        return solve(operator, b, self.solver, self.iterations, self.differentiation, x0=x0)
+
+
+class Problem(abc.ABC):
+    """Training a model through an inner solve: data, model, loss, validation metric, and the fields worth seeing.
+
+    The engine traces the methods and compiles them once; they must be pure. The built-in scenarios use this interface
+    and nothing else. A problem is identified by the object: make one and reuse it, and its compilation is reused too.
+
+    **Attributes to set:**
+
+    - `full_iterations`: K_full, at which the inner solve counts as full physics.
+    - `epochs`, `batch_size`, `learning_rate`: the preset's own. The number of training samples must be a multiple of
+      the batch size.
+    - `controller`: the preset's own refinement.
+    - `solvers`, `differentiations`: names that suit the problem, the default first.
+    - `optimizer`: turns gradients into directions (optax, without the learning rate, which stays editable).
+    """
+
+    full_iterations: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    controller: PRDP
+    solvers: tuple[str, ...] = ("jacobi",)
+    differentiations: tuple[str, ...] = ("implicit", "unrolled")
+    optimizer: ClassVar[optax.GradientTransformation] = optax.scale_by_adam()
+
+    @abc.abstractmethod
+    def data(self) -> tuple[PyTree, PyTree]:
+        """Training and validation data: two pytrees of arrays, each with the samples along its first axis."""
+
+    @abc.abstractmethod
+    def model(self, key: Array) -> PyTree:
+        """A freshly initialised model, a pytree whose array leaves are trained."""
+
+    @abc.abstractmethod
+    def loss(self, model: PyTree, batch: PyTree, solve: InnerSolve) -> Float[Array, ""]:
+        """The training loss of one batch, through the inner solve of the epoch."""
+
+    @abc.abstractmethod
+    def metric(self, model: PyTree, validation: PyTree, solve: InnerSolve) -> Float[Array, ""]:
+        """The validation metric, lower is better, non-dimensional; `solve` is at full physics here."""
+
+    @abc.abstractmethod
+    def fields(
+        self, model: PyTree, validation: PyTree, solve: InnerSolve
+    ) -> Mapping[str, Float[Array, "samples *grid"]]:
+        """What a person looks at, by name and in the order of drawing, for the validation samples."""
+
+    @abc.abstractmethod
+    def points(self) -> Float[np.ndarray, " points"]:
+        """The coordinates of the grid along one side, in units of the domain's length."""
+
+    def decay(self, step: Int[Array, ""]) -> Float[Array, ""] | float:
+        """The factor on the learning rate after `step` updates; 1 keeps it constant."""
+        return 1.0
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A learning problem with its presets, as people find it.
+
+    **Arguments:**
+
+    - `id`, `title`, `summary`: the name for code, the name for people, one or two sentences on what it teaches.
+    - `presets`: problems by preset name.
+    - `chosen`: what is this project's choice rather than published, a sentence each.
+    """
+
+    id: str
+    title: str
+    summary: str
+    presets: Mapping[str, Problem]
+    chosen: tuple[str, ...]

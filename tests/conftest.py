@@ -1,0 +1,38 @@
+"""What all tests share."""
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+
+import jax
+import pytest
+
+from prdp_explorer import Engine
+
+_cache = tempfile.TemporaryDirectory(prefix="prdp-explorer-tests-")
+os.environ["PRDP_EXPLORER_CACHE"] = _cache.name  # before anything compiles; inherited by what tests start
+
+
+def pytest_unconfigure() -> None:
+    _cache.cleanup()
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """Double precision in this thread, for one test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    """An engine that is closed, and whose threads are waited for, after the test."""
+    engine = Engine()
+    yield engine
+    engine.close()
+    deadline = time.monotonic() + 60
+    while any(thread.name.startswith("prdp-") for thread in threading.enumerate()):
+        assert time.monotonic() < deadline, "a thread of the engine outlived it"
+        time.sleep(0.01)

@@ -1,0 +1,261 @@
+"""The explorer without a browser."""
+
+import html
+import re
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from dashboard_helpers import columns, made_up_race, made_up_rows
+
+from prdp_explorer import Engine
+from prdp_explorer.dashboard import Explorer, _explorer
+from prdp_explorer.dashboard._controls import FULL_LABEL, PRDP_LABEL
+from prdp_explorer.dashboard._explorer import RACE_SECONDS, SPEEDS, STATE_WORDS
+from prdp_explorer.engine import ENDED
+
+PATIENCE = 60.0
+
+
+def tick_until(explorer: Explorer, condition: Callable[[], bool]) -> None:
+    """What the page's timer does."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+        explorer.tick()
+
+
+def text(pane) -> str:
+    """What a person reads in an HTML pane."""
+    return html.unescape(re.sub(r"<br>", "\n", pane.object).replace("<b>", "").replace("</b>", ""))
+
+
+def status(explorer: Explorer) -> str:
+    return re.sub("<[^>]*>", "", explorer._status.object)
+
+
+def click(button) -> None:
+    button.clicks += 1
+
+
+@pytest.fixture
+def explorer(engine: Engine) -> Explorer:
+    return Explorer(engine)
+
+
+def states(explorer: Explorer) -> set[str]:
+    return {run.state for run in explorer._runs}
+
+
+class TestCommands:
+    def test_before_the_first_race(self, explorer: Explorer):
+        assert status(explorer) == "Ready · no run yet"
+        assert not explorer.start.disabled
+        assert all(button.disabled for button in (explorer.pause, explorer.step, explorer.stop))
+        assert explorer.engine.races == {}
+        explorer.tick()
+
+    def test_a_race_from_start_to_finish(self, explorer: Explorer):
+        explorer.speed.value = "as fast as possible"
+        click(explorer.start)
+        assert explorer.start.disabled
+        assert explorer.controls.scenario.disabled
+        tick_until(explorer, lambda: states(explorer) == {"finished"})
+        explorer.tick()
+        assert status(explorer) == "Finished · epoch 100 of 100"
+        assert explorer._progress.value == 100
+        assert not explorer.start.disabled
+        assert not explorer.controls.scenario.disabled
+        for label, run in explorer.race.runs.items() if explorer.race else ():
+            data = columns(explorer._sources[label].source)
+            np.testing.assert_array_equal(data["epoch"], run.log.read()["epoch"])
+            np.testing.assert_array_equal(data["validation"], run.log.read()["validation"])
+        first = explorer.race
+        click(explorer.start)
+        assert explorer.race is not first
+        assert status(explorer).endswith("epoch 0 of 100")
+        assert {len(columns(source.source)["epoch"]) for source in explorer._sources.values()} == {1}
+        tick_until(explorer, lambda: states(explorer) == {"finished"})
+        explorer.close()
+
+    def test_pause_step_resume_stop(self, explorer: Explorer):
+        click(explorer.start)
+        tick_until(explorer, lambda: min(run.epoch for run in explorer._runs) >= 1)
+        click(explorer.pause)
+        assert explorer.pause.label == "Resume"
+        tick_until(explorer, lambda: states(explorer) == {"paused"})
+        epoch = explorer._runs[0].epoch
+        click(explorer.step)
+        tick_until(explorer, lambda: {run.epoch for run in explorer._runs} == {epoch + 1})
+        tick_until(explorer, lambda: states(explorer) == {"paused"})
+        assert status(explorer) == f"Paused · epoch {epoch + 1} of 100"
+        click(explorer.pause)
+        assert explorer.pause.label == "Pause"
+        tick_until(explorer, lambda: min(run.epoch for run in explorer._runs) > epoch + 1)
+        click(explorer.stop)
+        tick_until(explorer, lambda: states(explorer) == {"stopped"})
+        explorer.tick()
+        assert status(explorer).startswith("Stopped")
+        assert not explorer.start.disabled
+        assert explorer.stop.disabled
+
+    def test_speeds_are_paces(self, explorer: Explorer):
+        click(explorer.start)
+        assert explorer.race is not None
+        assert explorer.race.pace == pytest.approx(100 / RACE_SECONDS)
+        for label, speed in SPEEDS.items():
+            explorer.speed.value = label
+            expected = None if speed is None else pytest.approx(speed * 100 / RACE_SECONDS)
+            assert explorer.race.pace == expected
+        tick_until(explorer, lambda: states(explorer) <= ENDED)
+
+    def test_edits_reach_the_runs_and_are_told(self, explorer: Explorer):
+        click(explorer.start)
+        fields = explorer.controls._fields
+        fields["tau_step"]._text.value = "0.9"
+        fields["full_iterations"]._text.value = "20"
+        tick_until(explorer, lambda: "iterations = 20" in str(explorer.history._pane.object))
+        assert explorer.race is not None
+        assert explorer.race.runs[PRDP_LABEL].settings.values["tau_step"] == 0.9
+        assert explorer.race.runs[FULL_LABEL].settings.values["iterations"] == 20
+        assert "tau_step = 0.9" in str(explorer.history._pane.object)
+        click(explorer.stop)
+        tick_until(explorer, lambda: states(explorer) == {"stopped"})
+        fields["tau_step"]._text.value = "0.8"  # for the next race
+        assert explorer.race.runs[PRDP_LABEL].settings.values["tau_step"] == 0.9
+        assert fields["tau_step"].value == 0.8
+
+    def test_what_does_not_fit_together_is_refused_at_start(self, explorer: Explorer, monkeypatch: pytest.MonkeyPatch):
+        told: list[str] = []
+        monkeypatch.setattr(_explorer, "notify", told.append)
+        explorer.controls._fields["initial"]._text.value = "26"
+        click(explorer.start)
+        assert len(told) == 1
+        assert "initial" in told[0]
+        assert "maximum" in told[0]
+        assert (explorer.race, explorer.engine.races) == (None, {})
+        assert not explorer.start.disabled
+
+    def test_leaving_pauses_the_race_once_nobody_is_left(self, explorer: Explorer):
+        click(explorer.start)
+        race = explorer.race
+        assert race is not None
+        second = Explorer(explorer.engine)
+        second.attach(race)
+        assert race.watchers == 2
+        explorer.close()
+        explorer.close()
+        assert (race.watchers, race.paused) == (1, False)
+        second.close()
+        assert (race.watchers, race.paused) == (0, True)
+
+    def test_two_explorers_on_one_engine_do_not_mix(self, engine: Engine):
+        one, other = Explorer(engine), Explorer(engine)
+        for explorer, seed, threshold in ((one, "1", "0.9"), (other, "2", "0.99")):
+            explorer.speed.value = "as fast as possible"
+            explorer.controls._fields["seed"]._text.value = seed
+            explorer.controls._fields["tau_step"]._text.value = threshold
+        for explorer in (one, other):
+            click(explorer.start)
+        for explorer in (one, other):
+            tick_until(explorer, lambda explorer=explorer: states(explorer) == {"finished"})
+            explorer.tick()
+        shown = [columns(explorer._sources[PRDP_LABEL].source) for explorer in (one, other)]
+        assert [set(data["tau_step"]) for data in shown] == [{0.9}, {0.99}]
+        assert list(shown[0]["validation"]) != list(shown[1]["validation"])
+        assert [run.settings.seed for run in (*one._runs, *other._runs)] == [1, 1, 2, 2]
+        assert len(engine.races) == 2
+
+    def test_every_state_has_a_word(self):
+        assert set(STATE_WORDS) == ENDED | {"compiling", "queued", "running", "paused"}
+
+
+class TestSpeed:
+    @pytest.mark.parametrize("pace", [None, 2 * 100 / RACE_SECONDS, 1.7])
+    def test_looking_at_a_race_leaves_its_pace_as_it_is(self, explorer: Explorer, pace: float | None):
+        race = made_up_race()
+        race.pace = pace
+        explorer.attach(race)
+        assert race.pace == pace
+        speeds = [name for name, speed in SPEEDS.items() if speed == (pace and round(pace * RACE_SECONDS / 100, 6))]
+        assert explorer.speed.value == next(iter(speeds), "1×")
+
+
+class TestStory:
+    """The sentence must be true of the data shown."""
+
+    @pytest.fixture
+    def shown(self, explorer: Explorer) -> Explorer:
+        explorer.attach(made_up_race())
+        return explorer
+
+    @staticmethod
+    def append(explorer: Explorer, prdp: np.ndarray, full: np.ndarray) -> str:
+        assert explorer.race is not None
+        explorer.race.runs[PRDP_LABEL].log.append(prdp)
+        explorer.race.runs[FULL_LABEL].log.append(full)
+        explorer.tick()
+        return text(explorer._headline)
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_its_numbers_are_those_of_the_log(self, shown: Explorer, seed: int):
+        random = np.random.default_rng(seed)
+        count = int(random.integers(2, 60))
+        prdp, full = made_up_rows(0, count), made_up_rows(0, count)
+        for rows in (prdp, full):
+            rows["iterations"][1:] = random.integers(1, 30, count - 1)
+            rows["cumulative_iterations"] = np.cumsum(rows["iterations"])
+            rows["seconds"] = random.uniform(0.001, 0.1, count)
+            rows["cumulative_seconds"] = np.cumsum(rows["seconds"])
+            rows["validation"] = random.uniform(0.001, 1, count)
+        story = self.append(shown, prdp, full)
+        found = re.fullmatch(
+            r"After (\d+) epochs? PRDP has spent (\d+)% of the inner iterations and (\d+)% of the seconds of full "
+            r"physics, and its error is ([\d.]+) × that of full physics\.",
+            story,
+        )
+        assert found, story
+        assert int(found[1]) == count - 1
+        assert abs(int(found[2]) - 100 * prdp["iterations"].sum() / full["iterations"].sum()) <= 0.5
+        assert abs(int(found[3]) - 100 * prdp["seconds"].sum() / full["seconds"].sum()) <= 0.5
+        assert abs(float(found[4]) - prdp["validation"][-1] / full["validation"][-1]) <= 0.005
+
+    def test_contenders_at_different_epochs_are_not_compared(self, shown: Explorer):
+        story = self.append(shown, made_up_rows(0, 12), made_up_rows(0, 15))
+        assert story == "PRDP is at epoch 11, full physics at epoch 14."
+
+    def test_one_epoch_is_no_epochs(self, shown: Explorer):
+        assert self.append(shown, made_up_rows(0, 2), made_up_rows(0, 2)).startswith("After 1 epoch PRDP")
+
+    @pytest.mark.parametrize(
+        ("prdp_error", "full_error"), [(np.nan, 0.1), (np.nan, np.nan), (np.inf, np.inf), (0.1, 0.0)]
+    )
+    def test_what_is_no_number_is_not_compared(self, shown: Explorer, prdp_error: float, full_error: float):
+        prdp, full = made_up_rows(0, 3), made_up_rows(0, 3)
+        prdp["validation"][-1], full["validation"][-1] = prdp_error, full_error
+        story = self.append(shown, prdp, full)
+        assert not re.search(r"\b(nan|inf)\b", story)
+
+    def test_it_says_that_it_compiles_only_while_it_compiles(self, shown: Explorer):
+        assert "Compiling" in text(shown._headline)
+        assert shown.race is not None
+        for run in shown.race.runs.values():
+            run.enter("stopped", "Stopped before training began.")
+        shown.tick()
+        assert "Compiling" not in text(shown._headline)
+
+    def test_before_the_first_epoch_it_does_not_compile_any_more(self, shown: Explorer):
+        assert shown.race is not None
+        for run in shown.race.runs.values():
+            run.enter("paused", "Paused after epoch 0.")
+        story = self.append(shown, made_up_rows(0, 1), made_up_rows(0, 1))
+        assert "Compiling" not in story
+
+    def test_troubles_are_told_as_text(self, shown: Explorer):
+        assert shown.race is not None
+        shown.race.runs[PRDP_LABEL].enter("failed", "Failed in epoch 3. TypeError: <lambda> & <img src=x>")
+        shown.tick()
+        assert "PRDP: Failed in epoch 3. TypeError: <lambda> & <img src=x>" in text(shown._headline)
+        assert "<img" not in shown._headline.object

@@ -1,0 +1,269 @@
+"""The command line, mostly called in this process."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prdp_explorer.__main__ import main
+from prdp_explorer.problems import SCENARIOS
+from prdp_explorer.solvers import DIFFERENTIATIONS, SOLVERS
+
+
+def run_main(*arguments: str) -> int:
+    """The exit status, however the command line ends."""
+    try:
+        return main(arguments)
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+def in_a_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "prdp_explorer", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.fixture
+def result(capsys: pytest.CaptureFixture[str]):
+    """Runs the command line with its JSON on standard output, and reads that."""
+
+    def run(*arguments: str) -> Any:
+        assert run_main(*arguments, "--json", "-") == 0
+        captured = capsys.readouterr()
+        assert captured.err == ""
+        return json.loads(captured.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+    return run
+
+
+class TestList:
+    def test_json(self, result):
+        listed = result("list")
+        assert [scenario["id"] for scenario in listed] == list(SCENARIOS)
+        for scenario in listed:
+            assert set(scenario) >= {
+                "id",
+                "title",
+                "presets",
+                "solvers",
+                "differentiations",
+                "full_iterations",
+                "chosen",
+            }
+            assert set(scenario["presets"]) == {"live", "paper"} == set(scenario["full_iterations"])
+            assert set(scenario["solvers"]) <= set(SOLVERS)
+            assert set(scenario["differentiations"]) <= set(DIFFERENTIATIONS)
+            assert all(isinstance(count, int) for count in scenario["full_iterations"].values())
+            assert all(isinstance(sentence, str) for sentence in scenario["chosen"])
+
+    def test_heat_1d(self, result):
+        heat = next(scenario for scenario in result("list") if scenario["id"] == "heat-1d")
+        assert heat["full_iterations"]["paper"] == 25
+        assert heat["chosen"]
+
+    def test_for_people(self, capsys):
+        assert run_main("list") == 0
+        out = capsys.readouterr().out
+        for scenario in SCENARIOS.values():
+            assert f"{scenario.id}: {scenario.title}" in out
+
+    def test_json_to_a_file(self, tmp_path: Path, capsys, result):
+        assert run_main("list", "--json", str(tmp_path / "list.json")) == 0
+        assert "heat-1d" in capsys.readouterr().out
+        assert json.loads((tmp_path / "list.json").read_text()) == result("list")
+
+
+class TestRun:
+    def test_the_published_run(self, result):
+        found = result("run", "heat-1d", "--preset", "paper", "--seed", "1")
+        assert sum(found["iterations"]) == found["cumulative_iterations"] == 546
+        assert {
+            "scenario": "heat-1d",
+            "preset": "paper",
+            "seed": 1,
+            "solver": "jacobi",
+            "differentiation": "implicit",
+            "full_iterations": 25,
+            "status": "finished",
+        }.items() <= found.items()
+        assert len(found["iterations"]) == len(found["train_loss"]) == len(found["validation"]) - 1 == 100
+        assert set(found["seconds"]) == {"setup", "compile", "train"}
+        assert all(seconds >= 0 for seconds in found["seconds"].values())
+        assert found["refinement"] == {
+            "kind": "prdp",
+            "tau_step": 0.98,
+            "tau_stop": 0.9,
+            "window": 3,
+            "ema_window": 8,
+            "initial": 1,
+            "step": 1,
+            "maximum": 25,
+        }
+
+    def test_live_is_the_default_preset(self, result):
+        assert result("run", "heat-1d", "--epochs", "2")["preset"] == "live"
+
+    def test_every_flag_arrives(self, result):
+        flags = {
+            "tau_step": 0.5,
+            "tau_stop": 0.25,
+            "window": 2,
+            "ema_window": 1,
+            "initial": 3,
+            "step": 2,
+            "maximum": 9,
+        }
+        arguments = [word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        found = result(
+            "run", "heat-1d", *arguments, "--learning-rate", "0.002", "--epochs", "12", "--metric", "training"
+        )
+        assert found["refinement"] == {"kind": "prdp", **flags}
+        assert (found["learning_rate"], found["epochs"], found["metric"]) == (0.002, 12, "training")
+        assert found["iterations"][0] == 3
+        assert max(found["iterations"]) <= 9
+        assert len(found["iterations"]) == 12
+
+    def test_the_mode_arrives(self, result):
+        found = result("run", "heat-1d", "--preset", "paper", "--epochs", "3", "--differentiation", "unrolled")
+        assert found["differentiation"] == "unrolled"
+
+    @pytest.mark.parametrize(("flags", "iterations"), [([], 25), (["--iterations", "4"], 4)])
+    def test_constant(self, result, flags, iterations):
+        found = result("run", "heat-1d", "--preset", "paper", "--refinement", "constant", *flags, "--epochs", "3")
+        assert found["iterations"] == [iterations] * 3
+        assert found["refinement"] == {"kind": "constant", "iterations": iterations}
+        assert found["full_iterations"] == 25
+
+    def test_equal_seeds_give_equal_results(self, result):
+        first, second, other = (
+            result("run", "heat-1d", "--preset", "paper", "--epochs", "5", "--seed", seed) for seed in ("7", "7", "8")
+        )
+        assert first["validation"] == second["validation"] != other["validation"]
+        assert second["compilations"] == other["compilations"] == 0
+
+    def test_for_people(self, capsys):
+        assert run_main("run", "heat-1d", "--preset", "paper", "--seed", "1") == 0
+        captured = capsys.readouterr()
+        assert "546 of 2,500" in captured.out
+        assert "finished after 100 epochs" in captured.out
+        assert captured.err == ""
+
+    def test_a_diverged_run_exits_with_0_and_nulls(self, result):
+        found = result("run", "heat-1d", "--preset", "paper", "--learning-rate", "1e6")
+        assert found["status"] == "diverged"
+        assert None in (found["validation"][-1], found["train_loss"][-1])
+        assert 0 < len(found["iterations"]) < 100
+        assert len(found["validation"]) == len(found["iterations"]) + 1
+
+    def test_json_to_a_file(self, tmp_path: Path, capsys):
+        file = tmp_path / "run.json"
+        assert run_main("run", "heat-1d", "--preset", "paper", "--epochs", "2", "--json", str(file)) == 0
+        assert len(json.loads(file.read_text())["iterations"]) == 2
+        assert "finished after 2 epochs" in capsys.readouterr().out
+
+
+BAD = {
+    "no command": [],
+    "unknown command": ["walk"],
+    "no scenario": ["run"],
+    "unknown scenario": ["run", "heat-9d"],
+    "unknown flag": ["run", "heat-1d", "--colour", "red"],
+    "unknown preset": ["run", "heat-1d", "--preset", "dead"],
+    "unknown refinement": ["run", "heat-1d", "--refinement", "magic"],
+    "unknown solver": ["run", "heat-1d", "--solver", "jacoby"],
+    "unknown mode": ["run", "heat-1d", "--differentiation", "adjoint"],
+    "unknown metric": ["run", "heat-1d", "--metric", "test"],
+    "tau-step above 1": ["run", "heat-1d", "--tau-step", "1.01"],
+    "tau-step 0": ["run", "heat-1d", "--tau-step", "0"],
+    "tau-step not a number": ["run", "heat-1d", "--tau-step", "nan"],
+    "tau-stop in words": ["run", "heat-1d", "--tau-stop", "high"],
+    "window of 1": ["run", "heat-1d", "--window", "1"],
+    "window of 65": ["run", "heat-1d", "--window", "65"],
+    "fraction of a window": ["run", "heat-1d", "--window", "2.5"],
+    "ema-window 0": ["run", "heat-1d", "--ema-window", "0"],
+    "initial above maximum": ["run", "heat-1d", "--initial", "26"],
+    "step 0": ["run", "heat-1d", "--step", "0"],
+    "maximum beyond reason": ["run", "heat-1d", "--maximum", "10001"],
+    "learning rate 0": ["run", "heat-1d", "--learning-rate", "0"],
+    "infinite learning rate": ["run", "heat-1d", "--learning-rate", "inf"],
+    "no epochs": ["run", "heat-1d", "--epochs", "0"],
+    "too many epochs": ["run", "heat-1d", "--epochs", "1000000"],
+    "negative seed": ["run", "heat-1d", "--seed", "-1"],
+    "huge seed": ["run", "heat-1d", "--seed", "4294967296"],
+    "endless seed": ["run", "heat-1d", "--seed", "9" * 5_000],
+    "iterations with prdp": ["run", "heat-1d", "--iterations", "4"],
+    "threshold with constant": ["run", "heat-1d", "--refinement", "constant", "--tau-step", "0.5"],
+    "constant 0": ["run", "heat-1d", "--refinement", "constant", "--iterations", "0"],
+    "a flag without its value": ["run", "heat-1d", "--seed"],
+}
+
+
+@pytest.mark.parametrize("arguments", BAD.values(), ids=BAD)
+def test_bad_input_exits_with_2_and_one_line(arguments, capsys):
+    assert run_main(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("prdp_explorer")
+    assert captured.err.count("\n") == 1
+    assert captured.err.endswith((".\n", "?\n"))
+
+
+def test_a_typing_error_gets_a_suggestion(capsys):
+    assert run_main("run", "haet-1d") == 2
+    assert "Did you mean heat-1d?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["folder", "missing folder", "below a file", "empty", "too long"])
+def test_an_impossible_file_is_refused_before_training(kind, tmp_path: Path, capsys, monkeypatch):
+    def train(*_arguments: Any, **_choices: Any) -> None:
+        pytest.fail("the training was started")
+
+    (tmp_path / "file").touch()
+    file = {
+        "folder": tmp_path,
+        "missing folder": tmp_path / "missing" / "run.json",
+        "below a file": tmp_path / "file" / "run.json",
+        "empty": "",
+        "too long": tmp_path / ("x" * 300),
+    }[kind]
+    monkeypatch.setattr("prdp_explorer.__main__.train", train)
+    assert run_main("run", "heat-1d", "--json", str(file)) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert "`--json`" in captured.err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["list", "--help"]], ids=str)
+def test_help(arguments, capsys):
+    assert run_main(*arguments) == 0
+    assert "usage: prdp_explorer" in capsys.readouterr().out
+
+
+class TestProcesses:
+    def test_one_compilation_in_a_fresh_process_also_when_the_cache_answers(self, tmp_path: Path):
+        for _ in range(2):
+            completed = in_a_process(
+                *("run", "heat-1d", "--preset", "paper", "--seed", "1", "--json", "-"),
+                PRDP_EXPLORER_CACHE=str(tmp_path / "cache"),
+            )
+            assert completed.returncode == 0, completed.stderr
+            assert completed.stderr == ""
+            found = json.loads(completed.stdout)
+            assert found["compilations"] == 1
+            assert found["cumulative_iterations"] == 546
+            assert list((tmp_path / "cache").iterdir())
+
+    def test_bad_input(self):
+        completed = in_a_process("run", "heat-1d", "--tau-step", "2")
+        assert (completed.returncode, completed.stdout) == (2, "")
+        assert completed.stderr == ("prdp_explorer: `tau_step` must be a number above 0 and at most 1; got 2.0.\n")

@@ -1,0 +1,244 @@
+"""What a person may choose: every bad value is refused by name, every boundary value is taken."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from training_helpers import TOY, Toy
+
+from prdp_explorer import PRDP, Constant, Scheduled
+from prdp_explorer.engine import LIMITS, METRICS, RunSettings, settings_for
+from prdp_explorer.problems import SCENARIOS
+from prdp_explorer.refinement import KINDS, AnyController, Limits
+
+FIELDS: dict[str, tuple[Limits, str]] = {name: (limits, "setting") for name, limits in LIMITS.items()} | {
+    f"{kind}.{name}": (limits, kind) for kind, controller in KINDS.items() for name, limits in controller.limits.items()
+}
+every_field = pytest.mark.parametrize("field", FIELDS)
+
+
+def settings_with(field: str, value: Any) -> RunSettings:
+    kind, _, name = field.rpartition(".")
+    if not kind:
+        return settings_for("heat-1d", **{name: value})
+    room = {"maximum": 10_000} if kind != "constant" and name == "initial" else {}
+    first = {"initial": 1} if name == "maximum" else {}
+    return settings_for("heat-1d", {"kind": kind, **room, **first, name: value})
+
+
+def value_in(settings: RunSettings, field: str) -> Any:
+    kind, _, name = field.rpartition(".")
+    return settings.refinement[name] if kind else getattr(settings, name)
+
+
+def bad_values(limits: Limits) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "below": limits.minimum - 1,
+        "above": limits.maximum + 1,
+        "not a number": math.nan,
+        "infinite": math.inf,
+        "negative infinite": -math.inf,
+        "flag": True,
+        "NumPy flag": np.True_,
+        "text": "3",
+        "empty text": "",
+        "list": [limits.maximum],
+        "array of two": np.array([limits.maximum, limits.maximum]),
+        "mapping": {"value": 3},
+        "complex": 1j,
+        "huge": 10**400,
+        "object": object(),
+    }
+    if limits.above:
+        values["the open end"] = limits.minimum
+    if limits.kind is int:
+        values["fraction"] = limits.minimum + 0.5
+    return values
+
+
+@pytest.mark.parametrize(
+    ("field", "kind"), [(field, kind) for field, (limits, _) in FIELDS.items() for kind in bad_values(limits)]
+)
+def test_a_bad_value_is_refused_by_name(field, kind):
+    with pytest.raises(ValueError, match=f"`{field.rpartition('.')[2]}`"):
+        settings_with(field, bad_values(FIELDS[field][0])[kind])
+
+
+@every_field
+def test_nothing_is_refused_or_means_the_default(field):
+    name = field.rpartition(".")[2]
+    if field in ("epochs", "learning_rate"):
+        assert settings_with(field, None) == settings_for("heat-1d")
+    else:
+        with pytest.raises(ValueError, match=f"`{name}`"):
+            settings_with(field, None)
+
+
+@every_field
+def test_the_ends_of_the_ranges_are_taken(field):
+    limits, _ = FIELDS[field]
+    smallest = 1e-6 if limits.above else limits.minimum
+    for value in (smallest, limits.maximum):
+        assert value_in(settings_with(field, value), field) == value
+
+
+@every_field
+def test_numbers_of_numpy_become_plain_ones(field):
+    limits, _ = FIELDS[field]
+    value = np.int64(limits.maximum) if limits.kind is int else np.float32(1)
+    assert type(value_in(settings_with(field, value), field)) is limits.kind
+    assert type(value_in(settings_with(field, np.asarray(value)), field)) is limits.kind
+
+
+@pytest.mark.parametrize("field", [field for field, (limits, _) in FIELDS.items() if limits.kind is int])
+def test_a_whole_number_written_as_a_fraction_is_taken(field):
+    value = value_in(settings_with(field, 5.0), field)
+    assert (value, type(value)) == (5, int)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("preset", "dead", r"`preset` must be one of live, paper; got 'dead'\."),
+        ("preset", None, "`preset`"),
+        ("preset", ["live"], "`preset`"),
+        ("solver", "jacoby", r"`solver` must be one of jacobi.* for heat-1d; got 'jacoby'\."),
+        ("solver", 3, "`solver`"),
+        ("solver", ["jacobi"], "`solver`"),
+        (
+            "differentiation",
+            "adjoint",
+            r"`differentiation` must be one of implicit, unrolled.* for heat-1d; got 'adjoint'",
+        ),
+        ("differentiation", True, "`differentiation`"),
+        ("metric", "test", r"`metric` must be one of validation, training for heat-1d; got 'test'\."),
+        ("metric", 0, "`metric`"),
+    ],
+)
+def test_an_unknown_name_is_refused(name, value, message):
+    with pytest.raises(ValueError, match=message):
+        settings_for("heat-1d", **{name: value})
+
+
+@pytest.mark.parametrize("scenario", ["haet-1d", "heat1d", "heat-1D", "heat_1d"])
+def test_a_typing_error_in_the_scenario_gets_a_suggestion(scenario):
+    with pytest.raises(ValueError, match=r"Did you mean heat-1d\?"):
+        settings_for(scenario)
+
+
+@pytest.mark.parametrize("scenario", ["", "?", None, 3, ["heat-1d"], Toy])
+def test_what_is_no_scenario_is_refused(scenario):
+    with pytest.raises(ValueError, match="`scenario` must be one of heat-1d"):
+        settings_for(scenario)
+
+
+@pytest.mark.parametrize(
+    ("controller", "message"),
+    [
+        ({"kind": "prpd"}, "`kind` must be one of prdp, constant, scheduled; got 'prpd'"),
+        ({"kind": ["prdp"]}, "`kind`"),
+        ({"tau": 0.9}, "`tau` is no setting of PRDP"),
+        ({"kind": "constant", "tau_step": 0.9}, "`tau_step` is no setting of Constant"),
+        ({"initial": 26}, "`initial` must not exceed `maximum`; got initial 26 and maximum 25"),
+        ({"kind": "scheduled", "initial": 5, "maximum": 4}, "`initial` must not exceed `maximum`"),
+        (3, "`controller`"),
+        ("prdp", "`controller`"),
+        (AnyController.of(Constant(3)), "`controller` must be one of prdp, constant, scheduled; got AnyController"),
+        (PRDP(tau_step=[0.9, 0.95]), "`tau_step`"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, PRDP | AnyController) else str(value),
+)
+def test_what_is_no_controller_is_refused(controller, message):
+    with pytest.raises(ValueError, match=message):
+        settings_for("heat-1d", controller)
+
+
+class TestDefaults:
+    @pytest.mark.parametrize("preset", ["live", "paper"])
+    @pytest.mark.parametrize("scenario", SCENARIOS)
+    def test_nothing_chosen_means_the_presets_own(self, scenario, preset):
+        settings, problem = settings_for(scenario, preset=preset), SCENARIOS[scenario].presets[preset]
+        assert settings.problem is problem
+        assert (settings.epochs, settings.learning_rate) == (problem.epochs, problem.learning_rate)
+        assert (settings.solver, settings.differentiation) == (problem.solvers[0], problem.differentiations[0])
+        assert (settings.metric, settings.seed) == (METRICS[0], 0)
+        assert settings == settings_for(scenario, problem.controller, preset=preset)
+
+    def test_plain_data_fill_up_from_the_preset(self):
+        settings = settings_for("heat-1d", {"tau_step": 0.5})
+        assert settings.refinement == {**settings_for("heat-1d").refinement, "tau_step": 0.5}
+        assert settings.refinement["ema_window"] == 8
+
+    def test_a_controller_of_ones_own_keeps_its_own_values(self):
+        settings = settings_for("heat-1d", PRDP(tau_step=0.5))
+        assert settings.refinement["ema_window"] == 6
+
+    @pytest.mark.parametrize("controller", [Constant(), {"kind": "constant"}])
+    def test_constant_without_a_number_is_full_physics(self, controller):
+        assert settings_for("heat-1d", controller).refinement == {"kind": "constant", "iterations": 25}
+        assert settings_for(TOY, controller).refinement == {"kind": "constant", "iterations": 12}
+
+    @pytest.mark.parametrize("controller", [PRDP(tau_stop=0.7), Constant(9), Scheduled.geometric(maximum=9)])
+    def test_the_controller_can_be_built_again(self, controller):
+        settings = settings_for("heat-1d", controller)
+        assert settings_for("heat-1d", settings.build_controller()) == settings
+        assert settings_for("heat-1d", settings.refinement) == settings
+
+    def test_as_json(self):
+        settings = settings_for("heat-1d", {"tau_step": 0.98}, seed=3)
+        plain = json.loads(json.dumps(settings.to_json()))
+        assert plain["refinement"]["tau_step"] == 0.98
+        assert (plain["scenario"], plain["preset"], plain["seed"]) == ("heat-1d", "live", 3)
+
+
+class TestChanges:
+    @pytest.mark.parametrize("field", [field for field, (_, kind) in FIELDS.items() if kind == "prdp"])
+    def test_bad_values_are_refused_by_name(self, field):
+        name, settings = field.rpartition(".")[2], settings_for("heat-1d")
+        for value in bad_values(FIELDS[field][0]).values():
+            with pytest.raises(ValueError, match=f"`{name}`"):
+                settings.changed({name: value})
+
+    @pytest.mark.parametrize("name", ["learning_rate", "iterations"])
+    def test_bad_values_of_the_others_are_refused_by_name(self, name):
+        settings = settings_for("heat-1d")
+        limits = LIMITS["learning_rate"] if name == "learning_rate" else PRDP.limits["maximum"]
+        for value in bad_values(limits).values():
+            with pytest.raises(ValueError, match=f"`{name}`"):
+                settings.changed({name: value})
+
+    @pytest.mark.parametrize("name", ["epochs", "seed", "solver", "tau", "kind", ""])
+    def test_what_cannot_be_changed_is_refused_by_name(self, name):
+        with pytest.raises(ValueError, match=f"`{name}` cannot be changed during a run; these can: tau_step, tau_stop"):
+            settings_for("heat-1d").changed({name: 1})
+
+    def test_the_first_k_is_the_past(self):
+        with pytest.raises(ValueError, match="`initial` is K of the first epoch"):
+            settings_for("heat-1d").changed({"initial": 2})
+
+    def test_thresholds_do_not_suit_full_physics(self):
+        with pytest.raises(ValueError, match="`tau_step` cannot be changed"):
+            settings_for("heat-1d", Constant()).changed({"tau_step": 0.5})
+
+    def test_k_must_not_exceed_the_maximum(self):
+        settings = settings_for("heat-1d")
+        with pytest.raises(ValueError, match="`iterations` must not exceed `maximum`, which is 25; got 26"):
+            settings.changed({"iterations": 26})
+        with pytest.raises(ValueError, match="`iterations` must not exceed `maximum`, which is 5; got 9"):
+            settings.changed({"iterations": 9, "maximum": 5})
+        assert settings.changed({"iterations": 26, "maximum": 26}).refinement["maximum"] == 26
+
+    def test_changes_are_taken_and_the_rest_stays(self):
+        settings = settings_for("heat-1d", seed=3)
+        changed = settings.changed({"tau_step": 0.5, "window": 7, "learning_rate": 0.5})
+        assert changed.refinement == {**settings.refinement, "tau_step": 0.5, "window": 7}
+        assert changed.learning_rate == 0.5
+        assert (changed.seed, changed.epochs) == (settings.seed, settings.epochs)
+        assert settings == settings_for("heat-1d", seed=3)
+
+    def test_edits_after_the_maximum_fell_below_the_first_k(self):
+        settings = settings_for("heat-1d", {"initial": 5}).changed({"maximum": 3})
+        assert settings.changed({"tau_step": 0.5}).refinement["tau_step"] == 0.5
+        assert int(settings.build_controller().init().iterations) == 3

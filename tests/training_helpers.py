@@ -1,0 +1,99 @@
+"""A problem small enough to compile in a second, and ways to compare runs."""
+
+import threading
+from collections.abc import Iterable
+from dataclasses import replace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from prdp_explorer import PRDP, Problem, Record, Run
+from prdp_explorer.physics import HeatOperator, interior_points
+
+PATIENCE = 60.0
+"""Seconds after which a test gives up waiting for what should take milliseconds."""
+
+
+class Toy(Problem):
+    """A linear map learns one heat step on six points through the inner solve of the next; counts its traces."""
+
+    full_iterations = 12
+    epochs = 40
+    batch_size = 4
+    learning_rate = 0.02
+    controller = PRDP(tau_step=0.95, tau_stop=0.95, window=2, ema_window=2, initial=1, maximum=12)
+
+    def __init__(self):
+        self.operator = HeatOperator(0.02, 6)
+        self.traces = 0
+
+    def data(self):
+        random = np.random.default_rng(0)
+        return self._pairs(random.normal(size=(16, 6))), self._pairs(random.normal(size=(5, 6)))
+
+    def _pairs(self, start: np.ndarray) -> dict[str, np.ndarray]:
+        first = self.operator.solve_exactly(start)
+        return {"start": start, "first": first, "second": self.operator.solve_exactly(first)}
+
+    def model(self, key):
+        return eqx.nn.Linear(6, 6, key=key)
+
+    def loss(self, model, batch, solve):
+        self.traces += 1
+        after_physics = jax.vmap(lambda b: solve(self.operator, b))(jax.vmap(model)(batch["start"]))
+        return jnp.mean((after_physics - batch["second"]) ** 2)
+
+    def metric(self, model, validation, solve):
+        return jnp.mean((jax.vmap(model)(validation["start"]) - validation["first"]) ** 2)
+
+    def fields(self, model, validation, solve):
+        return {"output": jax.vmap(model)(validation["start"]), "target": validation["first"]}
+
+    def points(self):
+        return interior_points(6)
+
+
+class BlockingToy(Toy):
+    """Cannot be set up before `released` is set."""
+
+    def __init__(self):
+        super().__init__()
+        self.entered = threading.Event()
+        self.released = threading.Event()
+
+    def data(self):
+        self.entered.set()
+        assert self.released.wait(PATIENCE)
+        return super().data()
+
+
+TOY = Toy()
+"""One object for all tests that need no compilation of their own."""
+
+
+def timeless(records: Iterable[Record]) -> list[str]:
+    """Records to the last bit, without the seconds, comparable although they hold NaN."""
+    return [repr(replace(record, seconds=0.0, cumulative_seconds=0.0)) for record in records]
+
+
+def wait_for_epoch(run: Run, epoch: int) -> None:
+    """Wait until an epoch is done, and fail if the run is over before."""
+    assert run.wait(lambda run: run.epoch >= epoch, PATIENCE)
+    assert run.epoch >= epoch, run.message
+
+
+def wait_for_state(run: Run, *states: str) -> None:
+    """Wait until the log says that a run entered one of the states last."""
+
+    def entered() -> bool:
+        events = [event for event in run.log.events if event.name != "adjust"]
+        return run.state in states and bool(events) and events[-1].name == run.state
+
+    assert run.log.wait(entered, PATIENCE), f"{run.state}: {run.message}"
+
+
+def adjustments(run: Run) -> list[tuple[int, dict[str, float]]]:
+    """The epochs from which adjustments acted, and their values."""
+    return [(event.epoch, dict(event.values)) for event in run.log.events if event.name == "adjust"]

@@ -1,0 +1,160 @@
+"""The server under test, and the page as a person sees it."""
+
+import json
+import re
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from playwright.sync_api import Locator, Page, expect
+
+PATIENCE = 20_000
+"""Milliseconds after which a test gives up waiting for the page."""
+
+FASTEST = "as fast as possible"
+
+LIVE = "() => window.Bokeh !== undefined && Bokeh.documents.length > 0 && Bokeh.documents[0].is_idle"
+
+MODELS = "const models = type => [...Bokeh.documents[0].all_models].filter(model => model.type === type);"
+
+CURVES = f"""() => {{ {MODELS}
+    return models('ColumnDataSource').filter(source => source.columns().includes('validation')).map(source =>
+        Object.fromEntries(source.columns().map(name => [name, Array.from(source.get_array(name))])))
+}}"""
+
+TITLES = f"() => {{ {MODELS} return models('Title').map(title => title.text) }}"
+
+LINES = f"""() => {{ {MODELS}
+    return models('ColumnDataSource').filter(source => source.columns().includes('field_0')).map(source =>
+        Object.fromEntries(source.columns().map(name => [name, Array.from(source.get_array(name))])))
+}}"""
+
+FOCUSED = """() => {
+    let element = document.activeElement
+    while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement
+    const label = element?.getAttribute('aria-label') || element?.labels?.[0]?.innerText || element?.innerText || ''
+    return `${element?.getAttribute('role') ?? element?.type ?? element?.tagName} ${label.replace(/\\s+/g, ' ')}`
+}"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """The server under test."""
+
+    port: int
+
+    def address(self, host: str = "localhost", query: str = "") -> str:
+        return f"http://{host}:{self.port}/explorer{query}"
+
+    def inspect(self) -> dict[str, Any]:
+        """What the plug-in tells of the inside."""
+        with urllib.request.urlopen(f"http://localhost:{self.port}/inspect", timeout=30) as answer:
+            return json.load(answer)
+
+    def wait_until(self, condition: Callable[[dict[str, Any]], bool], seconds: float = 30) -> dict[str, Any]:
+        """Look inside until a condition holds; fails after some seconds."""
+        deadline = time.monotonic() + seconds
+        while not condition(inside := self.inspect()):
+            assert time.monotonic() < deadline, json.dumps(
+                {name: value for name, value in inside.items() if name != "races"}
+            )
+            time.sleep(0.2)
+        return inside
+
+
+class View:
+    """A page with the explorer in it, by what a person reads on it."""
+
+    def __init__(self, page: Page, server: Server):
+        self.page, self.server = page, server
+        self.start, self.pause, self.resume, self.step, self.stop = (
+            page.get_by_role("button", name=name, exact=True) for name in ("Start", "Pause", "Resume", "Step", "Stop")
+        )
+        self.status = page.get_by_role("status")
+        self.log = page.get_by_role("log")
+        self.alerts = page.get_by_role("alert")
+        self.main = page.get_by_role("main")
+
+    def open(self, address: str | None = None) -> "View":
+        """Open the explorer and wait until it answers."""
+        self.page.goto(address or self.server.address())
+        expect(self.start).to_be_visible(timeout=PATIENCE)
+        self.page.wait_for_function(LIVE, timeout=PATIENCE)
+        return self
+
+    def field(self, name: str) -> Locator:
+        """The text field whose label begins with `name`."""
+        return self.page.get_by_role("textbox", name=re.compile(f"^{name}"))
+
+    def slider(self, name: str) -> Locator:
+        return self.page.get_by_role("slider", name=re.compile(name))
+
+    def enter(self, name: str, value: str) -> None:
+        """Type a value into a field and press Enter."""
+        self.field(name).fill(value)
+        self.field(name).press("Enter")
+
+    def choose(self, select: str, option: str) -> None:
+        """Choose from a select widget."""
+        self.page.get_by_role("combobox", name=re.compile(f"^{select}")).click()
+        self.page.get_by_role("menuitem", name=option, exact=True).or_(
+            self.page.get_by_role("option", name=option, exact=True)
+        ).click()
+        expect(self.page.get_by_role("combobox", name=re.compile(f"^{select}"))).to_have_text(option)
+
+    def expect_state(self, *states: str) -> None:
+        """Wait for the state in words."""
+        expect(self.main.get_by_text(re.compile(f"^({'|'.join(states)})$")).first).to_be_visible(timeout=PATIENCE)
+
+    def expect_epoch(self, at_least: int) -> tuple[int, float]:
+        """Wait for an epoch; the epoch then shown, and when that was in seconds."""
+        deadline = time.monotonic() + PATIENCE / 1000
+        while not re.match("epoch", text := self.status.inner_text()) or self.epoch < at_least:
+            assert time.monotonic() < deadline, text
+            self.page.wait_for_timeout(50)
+        return self.epoch, time.monotonic()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the status tells."""
+        found = re.fullmatch(r"epoch (\d+) of \d+", self.status.inner_text())
+        assert found, self.status.inner_text()
+        return int(found[1])
+
+    def expect_alert(self, *words: str) -> None:
+        """Wait for a notification with all of these words and close it."""
+        alert = self.alerts
+        for word in words:
+            alert = alert.filter(has_text=word)
+        expect(alert.first).to_be_visible(timeout=PATIENCE)
+        self.close_alerts()
+
+    def close_alerts(self) -> None:
+        """Close all notifications, so that the next is seen to be new."""
+        for _ in range(self.alerts.count()):
+            self.alerts.first.get_by_role("button", name="Close").click()
+        expect(self.alerts).to_have_count(0, timeout=PATIENCE)
+
+    @property
+    def curves(self) -> dict[str, dict[str, list]]:
+        """What the browser holds of the two runs."""
+        sources = self.page.evaluate(CURVES)
+        assert len(sources) == 2
+        has_thresholds = [any(value == value for value in source["tau_step"]) for source in sources]
+        assert sorted(has_thresholds) == [False, True]
+        return {
+            ("PRDP" if prdp else "full physics"): source for prdp, source in zip(has_thresholds, sources, strict=True)
+        }
+
+    @property
+    def race(self) -> str:
+        """The id of the race in the page's address."""
+        found = re.search(r"race=([\w-]+)", self.page.url)
+        assert found, self.page.url
+        return found[1]
+
+    def inside(self) -> dict[str, Any]:
+        """The race of this page as the server has it."""
+        return self.server.inspect()["races"][self.race]
