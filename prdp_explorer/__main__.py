@@ -12,7 +12,11 @@ from tqdm import tqdm
 
 from .engine import METRICS, TrainingRecords, train
 from .problems import SCENARIOS
-from .refinement import PRDP
+from .refinement import PRDP, TolerancePRDP
+
+
+_TOLERANCE_LIMITS = {name: limits for name, limits in TolerancePRDP.limits.items() if name.startswith("rtol")}
+"""Of the flags that make PRDP refine a tolerance instead of K."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -49,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--preset", default="live", help="live (default) or paper, the published set-up")
     run.add_argument("--refinement", choices=("prdp", "constant"), default="prdp", help="how K is chosen")
     run.add_argument("--iterations", type=_number(int), metavar="K", help="K of --refinement constant; default K_full")
-    for name, limits in PRDP.limits.items():
+    for name, limits in {**PRDP.limits, **_TOLERANCE_LIMITS}.items():
         metavar = "N" if limits.kind is int else "X"
         run.add_argument(_flag(name), type=_number(limits.kind), metavar=metavar, help=f"PRDP: {limits.doc}")
     run.add_argument("--learning-rate", type=_number(float), metavar="X", help="before its decay")
@@ -112,7 +116,8 @@ def _union(groups: Any) -> list[str]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    prdp_values = {name: getattr(options, name) for name in PRDP.limits if getattr(options, name) is not None}
+    names = {**PRDP.limits, **_TOLERANCE_LIMITS}
+    prdp_values = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.refinement == "constant":
         if prdp_values:
             flags = ", ".join(map(_flag, prdp_values))
@@ -123,7 +128,14 @@ def _run(options: argparse.Namespace) -> int:
     else:
         if options.iterations is not None:
             raise ValueError("--iterations belongs to --refinement constant; with prdp give --initial and --maximum.")
-        controller = {"kind": "prdp", **prdp_values}
+        by_tolerance = any(name in prdp_values for name in _TOLERANCE_LIMITS)
+        counting = [name for name in prdp_values if name not in TolerancePRDP.limits]
+        if by_tolerance and counting:
+            raise ValueError(
+                f"{', '.join(map(_flag, counting))} refine K, and {', '.join(map(_flag, _TOLERANCE_LIMITS))} the "
+                "tolerance; give the ones or the others. With a tolerance K is bounded by --maximum."
+            )
+        controller = {"kind": "prdp-tolerance" if by_tolerance else "prdp", **prdp_values}
     if options.json not in (None, "-"):
         _check_writable(options.json)
     training = train(

@@ -16,7 +16,7 @@ import enum
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import equinox as eqx
 import jax
@@ -90,12 +90,22 @@ class Limits:
 LARGEST_ITERATIONS = 10_000
 _iterations = (int, 1, LARGEST_ITERATIONS)
 
+_DECISION_LIMITS = {
+    "tau_step": Limits(float, 0, 1, "refine when the error falls by less than this ratio over the window", above=True),
+    "tau_stop": Limits(
+        float, 0, 1, "refine only if the last refinement lowered the error below this ratio", above=True
+    ),
+    "window": Limits(int, 2, LONGEST_WINDOW, "values that the plateau ratio compares, both ends counted"),
+    "ema_window": Limits(int, 1, 10_000, "epochs that the moving average of the error spans; 1 does not smooth"),
+}
+"""Of the settings that decide when PRDP refines, whatever it is that it refines."""
+
 
 class ControllerState(eqx.Module):
     """What a controller remembers between two epochs, and what it decided last.
 
     All leaves are scalars except `recent`, of shape `(LONGEST_WINDOW,)`. The values of a metric are non-dimensional.
-    A ratio that was not evaluated is NaN.
+    A ratio that was not evaluated is NaN. `rtol` is the tolerance of the next epoch's solves, None where only K counts.
     """
 
     iterations: Int[Array, "*sweep"]
@@ -107,6 +117,7 @@ class ControllerState(eqx.Module):
     checkpoint: Float[Array, "*sweep"]
     recent: Float[Array, "*sweep window"]
     count: Int[Array, "*sweep"]
+    rtol: Float[Array, "*sweep"] | None = None
 
 
 class AbstractController(eqx.Module):
@@ -118,6 +129,10 @@ class AbstractController(eqx.Module):
     @abc.abstractmethod
     def first(self) -> Int[Array, ""]:
         """K of the first epoch."""
+
+    def first_rtol(self) -> Float[Array, ""] | None:
+        """The tolerance of the first epoch's solves; None where only K counts."""
+        return None
 
     @abc.abstractmethod
     def update(self, metric: Any, state: ControllerState) -> ControllerState:
@@ -140,6 +155,7 @@ class AbstractController(eqx.Module):
             checkpoint=jnp.full_like(number, jnp.inf),
             recent=jnp.full((LONGEST_WINDOW,), jnp.nan, number.dtype),
             count=jnp.asarray(0, jnp.int32),
+            rtol=self.first_rtol(),
         )
 
     def __check_init__(self):
@@ -195,6 +211,8 @@ class PRDP(AbstractController):
     - `window`: values compared by the plateau ratio, both ends counted; 2 to 64.
     - `ema_window`: width w of the moving average in epochs; 1 does not smooth. An edit acts from the next value.
     - `initial`, `step`, `maximum`: K of the first epoch, its increment, its upper bound.
+    - `compare_with_start`: 1 takes the value before training as the first s_checkpoint, as published for heat 2D, so
+      that the first refinement must be worth it, too; 0, the default, takes infinity.
 
     **Raises:** `ValueError` for a value out of range.
     """
@@ -206,23 +224,26 @@ class PRDP(AbstractController):
     initial: Int[Array, "*sweep"] = eqx.field(converter=_whole, default=1)
     step: Int[Array, "*sweep"] = eqx.field(converter=_whole, default=1)
     maximum: Int[Array, "*sweep"] = eqx.field(converter=_whole, default=25)
+    compare_with_start: Int[Array, "*sweep"] = eqx.field(converter=_whole, default=0)
 
     limits: ClassVar[Mapping[str, Limits]] = {
-        "tau_step": Limits(
-            float, 0, 1, "refine when the error falls by less than this ratio over the window", above=True
-        ),
-        "tau_stop": Limits(
-            float, 0, 1, "refine only if the last refinement lowered the error below this ratio", above=True
-        ),
-        "window": Limits(int, 2, LONGEST_WINDOW, "values that the plateau ratio compares, both ends counted"),
-        "ema_window": Limits(int, 1, 10_000, "epochs that the moving average of the error spans; 1 does not smooth"),
+        **_DECISION_LIMITS,
         "initial": Limits(*_iterations, "inner iterations K of the first epoch"),
         "step": Limits(*_iterations, "inner iterations added by each refinement"),
         "maximum": Limits(*_iterations, "largest number of inner iterations"),
+        "compare_with_start": Limits(int, 0, 1, "1 has also the first refinement be worth it, 0 has not"),
     }
 
     def first(self) -> Int[Array, ""]:
         return jnp.minimum(self.initial, self.maximum)
+
+    def start_checkpoint(self, metric: Float[Array, ""]) -> Float[Array, ""]:
+        """s_checkpoint before any refinement, given the value before training."""
+        return jnp.where(self.compare_with_start > 0, metric, jnp.inf)
+
+    def refine(self, state: ControllerState) -> tuple[Int[Array, ""], None]:
+        """K, and no tolerance, after a refinement."""
+        return jnp.minimum(state.iterations + self.step, self.maximum), None
 
     def update(self, metric: Any, state: ControllerState) -> ControllerState:
         return _update_prdp(self, jnp.asarray(metric, state.smoothed.dtype), state)
@@ -231,8 +252,66 @@ class PRDP(AbstractController):
         return eqx.tree_at(lambda s: s.iterations, state, jnp.minimum(state.iterations, self.maximum))
 
 
+class TolerancePRDP(AbstractController):
+    """`PRDP` that refines the inner solver's tolerance instead of K: rtol <- max(rtol `rtol_factor`, `rtol_floor`).
+
+    When to refine is decided as by `PRDP`. A solve ends once ‖b - A u‖ <= rtol ‖b‖, or after `maximum` iterations; what
+    an epoch costs is the iterations that its solves then used.
+
+    **Arguments:** (all array leaves)
+
+    - `tau_step`, `tau_stop`, `window`, `ema_window`: as of `PRDP`.
+    - `rtol_initial`, `rtol_factor`, `rtol_floor`: the tolerance of the first epoch, what each refinement multiplies it
+      by, and its lower bound; relative, non-dimensional.
+    - `maximum`: the most iterations of a solve.
+
+    **Raises:** `ValueError` for a value out of range.
+    """
+
+    tau_step: Float[Array, "*sweep"] = eqx.field(converter=_real, default=0.98)
+    tau_stop: Float[Array, "*sweep"] = eqx.field(converter=_real, default=0.9)
+    window: Int[Array, "*sweep"] = eqx.field(converter=_whole, default=3)
+    ema_window: Int[Array, "*sweep"] = eqx.field(converter=_whole, default=6)
+    rtol_initial: Float[Array, "*sweep"] = eqx.field(converter=_real, default=0.3)
+    rtol_factor: Float[Array, "*sweep"] = eqx.field(converter=_real, default=0.5)
+    rtol_floor: Float[Array, "*sweep"] = eqx.field(converter=_real, default=1e-5)
+    maximum: Int[Array, "*sweep"] = eqx.field(converter=_whole, default=25)
+
+    limits: ClassVar[Mapping[str, Limits]] = {
+        **_DECISION_LIMITS,
+        "rtol_initial": Limits(float, 0, 1, "relative tolerance of the first epoch's solves", above=True),
+        "rtol_factor": Limits(float, 0, 1, "each refinement multiplies the tolerance by this", above=True),
+        "rtol_floor": Limits(float, 0, 1, "smallest relative tolerance", above=True),
+        "maximum": Limits(*_iterations, "largest number of inner iterations"),
+    }
+
+    def first(self) -> Int[Array, ""]:
+        return jnp.array(self.maximum, copy=True)
+
+    def first_rtol(self) -> Float[Array, ""]:
+        return jnp.maximum(self.rtol_initial, self.rtol_floor)
+
+    def start_checkpoint(self, metric: Float[Array, ""]) -> Float[Array, ""]:
+        """s_checkpoint before any refinement: infinite."""
+        return jnp.full_like(metric, jnp.inf)
+
+    def refine(self, state: ControllerState) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        """K as it is, and the tolerance after a refinement."""
+        return state.iterations, jnp.maximum(cast(Array, state.rtol) * self.rtol_factor, self.rtol_floor)
+
+    def update(self, metric: Any, state: ControllerState) -> ControllerState:
+        return _update_prdp(self, jnp.asarray(metric, state.smoothed.dtype), state)
+
+    def reconcile(self, state: ControllerState) -> ControllerState:
+        return eqx.tree_at(
+            lambda s: (s.iterations, s.rtol),
+            state,
+            (self.first(), jnp.maximum(cast(Array, state.rtol), self.rtol_floor)),
+        )
+
+
 @jax.jit  # so that plain Python use does not dispatch twenty operations one by one
-def _update_prdp(controller: PRDP, metric: Float[Array, ""], state: ControllerState) -> ControllerState:
+def _update_prdp(controller: PRDP | TolerancePRDP, metric: Float[Array, ""], state: ControllerState) -> ControllerState:
     alpha = 2.0 / (controller.ema_window + 1.0)
     smoothed = jnp.where(state.count == 0, metric, (1.0 - alpha) * state.smoothed + alpha * metric).astype(metric.dtype)
     recent = state.recent.at[state.count % LONGEST_WINDOW].set(smoothed)
@@ -244,7 +323,8 @@ def _update_prdp(controller: PRDP, metric: Float[Array, ""], state: ControllerSt
     improving = plateau_ratio <= controller.tau_step
     plateaued = enough & ~improving
 
-    checkpoint_ratio = jnp.where(plateaued, smoothed / state.checkpoint, jnp.nan)
+    checkpoint = jnp.where(state.count == 0, controller.start_checkpoint(metric), state.checkpoint)
+    checkpoint_ratio = jnp.where(plateaued, smoothed / checkpoint, jnp.nan)
     worthwhile = checkpoint_ratio < controller.tau_stop
     diverging = checkpoint_ratio > 1.0
     refined = worthwhile | diverging
@@ -253,18 +333,18 @@ def _update_prdp(controller: PRDP, metric: Float[Array, ""], state: ControllerSt
         [Reason.COLLECTING, Reason.IMPROVING, Reason.WORTHWHILE, Reason.DIVERGING],
         Reason.SUPERFLUOUS,
     )
+    iterations, rtol = controller.refine(state)
     return ControllerState(
-        iterations=jnp.where(
-            refined, jnp.minimum(state.iterations + controller.step, controller.maximum), state.iterations
-        ),
+        iterations=jnp.where(refined, iterations, state.iterations),
         refined=refined,
         reason=reason.astype(jnp.int32),
         smoothed=smoothed,
         plateau_ratio=plateau_ratio,
         checkpoint_ratio=checkpoint_ratio,
-        checkpoint=jnp.where(refined, smoothed, state.checkpoint),
+        checkpoint=jnp.where(refined, smoothed, checkpoint),
         recent=recent,
         count=count,
+        rtol=None if rtol is None else jnp.where(refined, rtol, cast(Array, state.rtol)),
     )
 
 
@@ -364,15 +444,22 @@ class Scheduled(AbstractController):
         return eqx.tree_at(lambda s: s.iterations, state, self._at(jnp.maximum(state.count - 1, 0)))
 
 
-KINDS: Mapping[str, type[AbstractController]] = {"prdp": PRDP, "constant": Constant, "scheduled": Scheduled}
+KINDS: Mapping[str, type[AbstractController]] = {
+    "prdp": PRDP,
+    "constant": Constant,
+    "scheduled": Scheduled,
+    "prdp-tolerance": TolerancePRDP,
+}
 """The controllers that can be named in settings, links and files."""
 
 
 class AnyController(AbstractController):
-    """One of the named controllers, chosen by a traced number.
+    """One of the controllers of K, chosen by a traced number.
 
     PRDP and full physics then have the same tree of leaves, so that a compiled training step serves both.
     """
+
+    kinds: ClassVar[tuple[type[AbstractController], ...]] = (PRDP, Constant, Scheduled)
 
     kind: Int[Array, ""]
     options: tuple[AbstractController, ...]
@@ -381,10 +468,9 @@ class AnyController(AbstractController):
 
     @classmethod
     def of(cls, controller: AbstractController) -> "AnyController":
-        """Wrap `controller`, which must be one of `KINDS`."""
-        kinds = list(KINDS.values())
-        options = [PRDP(), Constant(1), Scheduled()]
-        index = kinds.index(type(controller))
+        """Wrap `controller`, which must be one of `kinds`."""
+        options: list[AbstractController] = [PRDP(), Constant(1), Scheduled()]
+        index = cls.kinds.index(type(controller))
         options[index] = controller
         return cls(jnp.asarray(np.int32(index)), tuple(options))
 
@@ -410,12 +496,12 @@ def check_values(kind: type[AbstractController], values: Mapping[str, Any]) -> N
             known = ", ".join(kind.limits)
             raise ValueError(f"`{name}` is no setting of {kind.__name__}; its settings are {known}.")
         kind.limits[name].check(name, value)
-    both = "initial" in values and "maximum" in values
-    if both and np.any(np.asarray(values["initial"]) > values["maximum"]):
-        raise ValueError(
-            f"`initial` must not exceed `maximum`; got initial {values['initial']} and maximum {values['maximum']}. "
-            "Lower the one or raise the other."
-        )
+    for low, high in (("initial", "maximum"), ("rtol_floor", "rtol_initial")):
+        if low in values and high in values and np.any(np.asarray(values[low]) > values[high]):
+            raise ValueError(
+                f"`{low}` must not exceed `{high}`; got {low} {values[low]} and {high} {values[high]}. "
+                "Lower the one or raise the other."
+            )
 
 
 def values_of(controller: AbstractController) -> dict[str, float | int]:
@@ -442,8 +528,11 @@ def explain(
     tau_stop: float,
     iterations_before: int,
     iterations_after: int,
+    rtol_before: float = math.nan,
+    rtol_after: float = math.nan,
 ) -> str:
-    """One sentence for people that says what a controller decided and why."""
+    """One sentence for people that says what a controller decided and why. A tolerance that is NaN plays no role."""
+    stays = "K stays" if math.isnan(rtol_before) else "the tolerance stays"
     match Reason(reason):
         case Reason.FIXED:
             return "K is fixed."
@@ -452,22 +541,24 @@ def explain(
         case Reason.COLLECTING:
             return "Collecting values until the window is full."
         case Reason.IMPROVING:
-            return f"Still improving: r = {plateau_ratio:.3f} is at most τ_step = {tau_step:g}, so K stays."
+            return f"Still improving: r = {plateau_ratio:.3f} is at most τ_step = {tau_step:g}, so {stays}."
     if math.isnan(plateau_ratio):
-        return "The metric is not a number, so K stays."
+        return f"The metric is not a number, so {stays}."
     plateaued = f"Plateau: r = {plateau_ratio:.3f} exceeds τ_step = {tau_step:g}"
     if reason == Reason.SUPERFLUOUS:
         if math.isnan(checkpoint_ratio):
-            return f"{plateaued}, but the checkpoint ratio is not a number, so K stays."
+            return f"{plateaued}, but the checkpoint ratio is not a number, so {stays}."
         return (
             f"{plateaued}, but r_c = {checkpoint_ratio:.3f} is not below τ_stop = {tau_stop:g}: "
             "further refinement would be superfluous."
         )
-    outcome = (
-        f"K rises from {iterations_before} to {iterations_after}."
-        if iterations_after != iterations_before
-        else f"K is at its maximum of {iterations_after}."
-    )
+    if not math.isnan(rtol_before):
+        fell = f"The tolerance falls from {rtol_before:.2g} to {rtol_after:.2g}."
+        outcome = fell if rtol_after != rtol_before else f"The tolerance is at its floor of {rtol_after:.2g}."
+    elif iterations_after != iterations_before:
+        outcome = f"K rises from {iterations_before} to {iterations_after}."
+    else:
+        outcome = f"K is at its maximum of {iterations_after}."
     if reason == Reason.DIVERGING:
         return f"{plateaued} and r_c = {checkpoint_ratio:.3f} exceeds 1 (the error grows). {outcome}"
     return f"{plateaued} and r_c = {checkpoint_ratio:.3f} is below τ_stop = {tau_stop:g}. {outcome}"

@@ -1,27 +1,74 @@
 """The view of the fields of a chosen validation sample at a chosen epoch, for both runs."""
 
+import time
+from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
-from bokeh.models import ColumnDataSource, HoverTool, Range1d
-from bokeh.plotting import figure
 
 from ..engine import Run, Snapshot
+from ..problems import Problem
+from ._fields_images import Images
+from ._fields_lines import Lines
+from ._fields_parameters import Parameters
+from ._fields_slices import Slices
 from ._session import locked
-from ._theme import FIELD_COLORS, as_pane, card, legend, make_figure, set_title
+from ._theme import CONTROL, card, grid
 
-_DASHES = ("dotted", "solid", "solid", "dashed")
-_COLUMNS = tuple(f"field_{index}" for index in range(len(FIELD_COLORS)))
-_SLIDER: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width", "margin": (5, 20)}
+_BY_DIMENSIONS: dict[int, type[Lines] | type[Images] | type[Slices]] = {1: Lines, 2: Images, 3: Slices}
+
+ECHO_SECONDS = 3.0
+"""How late a busy browser may report an epoch that the slider was set to here. It is not taken for a person's choice
+unless the slider was also released there."""
+
+_NOTHING_YET = "The fields of the validation samples appear here when a race has begun."
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What decides the layout: races of the same kind share their figures.
+
+    **Attributes:**
+
+    - `dimensions`: of the grid; 0 without fields.
+    - `fields`, `parameters`: their names.
+    - `points`: the coordinates along one side.
+    - `components`, `references`: as of the problem.
+    - `samples`: how many there are to choose from.
+    """
+
+    dimensions: int
+    fields: tuple[str, ...]
+    parameters: tuple[str, ...]
+    points: tuple[float, ...]
+    components: tuple[str, ...]
+    references: tuple[tuple[str, float], ...]
+    samples: int
+
+    @classmethod
+    def of(cls, problem: Problem, snapshot: Snapshot) -> "_Kind":
+        shapes = {name: np.shape(values) for name, values in snapshot.fields.items()}
+        fields = tuple(name for name, shape in shapes.items() if len(shape) > 1)
+        return cls(
+            dimensions=len(shapes[fields[0]]) - 1 - bool(problem.components) if fields else 0,
+            fields=fields,
+            parameters=tuple(name for name, shape in shapes.items() if len(shape) == 1),
+            points=tuple(map(float, problem.points())),
+            components=problem.components,
+            references=tuple((name, float(value)) for name, value in problem.reference_parameters.items()),
+            samples=next(iter(shapes.values()))[0],
+        )
 
 
 class Fields(pn.viewable.Viewer):
-    """Input, network output, output after the physics, and target, side by side for the two runs.
+    """What the snapshots hold, side by side for the two runs: lines in 1D, images in 2D, slices in 3D, and parameters.
 
-    The epoch slider walks over the snapshots kept, showing the last one up to the epoch chosen; while "follow
-    training" is on it stays at the newest.
+    Input, network output, output after the physics, target, or whatever else the problem names. The epoch slider walks
+    over the snapshots kept, showing the last one up to the epoch chosen; while "follow training" is on it stays at the
+    newest.
 
     **Arguments:**
 
@@ -30,28 +77,30 @@ class Fields(pn.viewable.Viewer):
 
     def __init__(self, labels: tuple[str, ...]):
         super().__init__()
+        self._labels = labels
         self._runs: dict[str, Run] = {}
-        self._names: tuple[str, ...] = ()
-        self._shown: dict[str, tuple[int, int]] = {}
-        self._y_range = Range1d(start=-1, end=1)
-        self._bound = 1.0
-        self._range_of = 0
-        self._going = False
-        self._hovers = {label: HoverTool() for label in labels}
-        self._sources = {label: ColumnDataSource(_columns()) for label in labels}
-        self._figures = {label: self._make(label, source) for label, source in self._sources.items()}
-        self.sample = pmui.IntSlider(label="Validation sample", start=1, end=5, value=1, **_SLIDER)
-        self.epoch = pmui.IntSlider(label="Epoch shown", start=0, end=100, value=0, **_SLIDER)
+        self._kind: _Kind | None = None
+        self._fields: Lines | Images | Slices | None = None
+        self._parameters: Parameters | None = None
+        self._chosen: tuple[int, str | None] | None = None
+        self._offered: tuple[bool, bool] | None = None
+        self._shown: dict[str, Any] = {}
+        self._moving = False
+        self._followed: deque[tuple[int, float]] = deque(maxlen=64)
+        self.component = pmui.Select(label="Component", **CONTROL)
+        self.sample = pmui.IntSlider(label="Validation sample", start=1, end=5, value=1, **CONTROL)
+        self.epoch = pmui.IntSlider(label="Epoch shown", start=0, end=100, value=0, **CONTROL)
         self.follow = pmui.Switch(label="Follow training", value=True, margin=(14, 10))
-        self.sample.param.watch(lambda _: locked(self._draw), "value")
-        self.epoch.param.watch(lambda _: self._choose(), "value")
+        self.component.param.watch(lambda _: self._choose(), "value")
+        self.sample.param.watch(lambda _: self._choose(), "value")
+        self.epoch.param.watch(lambda event: self._choose_epoch(event.new, released=False), "value")
+        self.epoch.param.watch(lambda event: self._choose_epoch(event.new, released=True), "value_throttled")
         self.follow.param.watch(lambda _: locked(self.update), "value")
-        self._legend = pn.Column(sizing_mode="stretch_width", margin=0)
-        self._layout = card(
-            _grid("md", (self.sample, 4), (self.epoch, 5), (self.follow, 3)),
-            _grid("lg", *((as_pane(plot), 6) for plot in self._figures.values())),
-            self._legend,
-        )
+        self._controls = pn.Column(sizing_mode="stretch_width", margin=0)
+        self._offer(components=False, samples=True)
+        nothing = pn.pane.HTML(_NOTHING_YET, margin=(8, 20), styles={"min-height": "260px"})
+        self._body = pn.Column(nothing, sizing_mode="stretch_width", margin=0)
+        self._layout = card(self._controls, self._body)
 
     def __panel__(self) -> pmui.Paper:
         return self._layout
@@ -60,28 +109,32 @@ class Fields(pn.viewable.Viewer):
         """Show the snapshots of other runs, by label."""
         self._runs = runs
         self._shown = {}
-        self._range_of = 0
+        self._chosen = None
         self.follow.value = True
-        epochs = max((run.settings.epochs for run in runs.values()), default=100)
-        self.epoch.end = epochs
-        self._go_to(0)
-        for label, plot in self._figures.items():
-            self._sources[label].data = _columns()
-            set_title(plot, label)
+        self.epoch.end = max((run.settings.epochs for run in runs.values()), default=100)
+        self._follow_to(0)
+        for part in (self._fields, self._parameters):
+            if part is not None:
+                part.clear()
 
     def update(self) -> None:
         """Show the newest snapshot if following."""
         if self.follow.value:
-            self._go_to(self._newest)
+            self._follow_to(self._newest)
         self._draw()
 
-    def _go_to(self, epoch: int) -> None:
-        """Move the slider without taking it for a person's doing."""
-        self._going = True
+    def _follow_to(self, epoch: int) -> None:
+        if self.epoch.value != epoch:
+            self._followed.append((epoch, time.monotonic()))
+            self._move(self.epoch, value=epoch)
+
+    def _move(self, widget: Any, **values: Any) -> None:
+        """Change a widget without taking it for a person's doing."""
+        self._moving = True
         try:
-            self.epoch.value = epoch
+            widget.param.update(**values)
         finally:
-            self._going = False
+            self._moving = False
 
     @property
     def _newest(self) -> int:
@@ -89,77 +142,70 @@ class Fields(pn.viewable.Viewer):
         return max((run.log.snapshots[-1].epoch for run in self._runs.values() if run.log.snapshots), default=0)
 
     def _choose(self) -> None:
-        """A person who moves the slider back wants to stay there."""
-        if not self._going:
-            self.follow.value = self.epoch.value >= self._newest
+        if not self._moving:
             locked(self._draw)
 
+    def _choose_epoch(self, epoch: int, *, released: bool) -> None:
+        """A person who moves the slider back wants to stay there."""
+        echo = any(epoch == sent and time.monotonic() - when < ECHO_SECONDS for sent, when in self._followed)
+        if self._moving or (self.follow.value and echo and not released):
+            return
+        self._move(self.epoch, value=epoch)
+        self.follow.value = epoch >= self._newest
+        locked(self._draw)
+
     def _draw(self) -> None:
-        for label, run in self._runs.items():
-            kept = [snapshot for snapshot in run.log.snapshots if snapshot.epoch <= self.epoch.value]
-            if not kept:
-                continue
-            wanted = (kept[-1].epoch, self.sample.value)
-            if self._shown.get(label) != wanted:
-                self._shown[label] = wanted
-                self._show_snapshot(label, run, kept[-1])
+        with pn.io.hold():
+            for label, run in self._runs.items():
+                snapshots = run.log.snapshots
+                reached = (snapshot for snapshot in reversed(snapshots) if snapshot.epoch <= self.epoch.value)
+                if (snapshot := next(reached, None)) is not None:
+                    self._show_snapshot(label, run, snapshot)
+                    if self._parameters is not None:
+                        self._parameters.show(label, snapshots, snapshot, self.sample.value - 1)
 
     def _show_snapshot(self, label: str, run: Run, snapshot: Snapshot) -> None:
-        names = tuple(snapshot.fields)
-        if names != self._names:
-            self._name(names)
-        samples = len(snapshot.fields[names[0]])
-        if self.sample.end != samples:
-            self.sample.param.update(end=samples, value=min(self.sample.value, samples))
-        index = self.sample.value - 1
-        values = [field[index].astype(float) for field in snapshot.fields.values()]
-        self._fit(values)
-        self._sources[label].data = _columns(run.settings.problem.points().astype(float), values)
-        words = f"{label} after epoch {snapshot.epoch}, K = {snapshot.iterations}"
-        set_title(self._figures[label], words)
+        if self._shown.get(label) == (snapshot.epoch, self.sample.value, self.component.value):
+            return
+        problem = run.settings.problem
+        kind = _Kind.of(problem, snapshot)
+        if kind != self._kind:
+            self._lay_out(kind)
+        chosen = (self.sample.value, self.component.value)
+        self._shown[label] = (snapshot.epoch, *chosen)
+        if chosen != self._chosen:
+            self._chosen = chosen
+            if self._fields is not None:
+                self._fields.restart(self.component.value or problem.quantity)
+            if self._parameters is not None:
+                self._parameters.restart(run.settings.epochs)
+        if self._fields is not None:
+            index: tuple[int, ...] = (self.sample.value - 1,)
+            if kind.components:
+                index += (kind.components.index(self.component.value),)
+            words = f"{label} after epoch {snapshot.epoch}, K = {snapshot.iterations}"
+            self._fields.show(label, words, {name: snapshot.fields[name][index] for name in kind.fields})
 
-    def _fit(self, values: list[np.ndarray]) -> None:
-        """Widen the axis of both figures to these values; narrow it only for another sample."""
-        finite = np.concatenate(values)
-        finite = finite[np.isfinite(finite)]
-        largest = 1.05 * np.abs(finite).max(initial=0.1)
-        digit = 10.0 ** np.floor(np.log10(largest))
-        bound = float(np.ceil(largest / digit) * digit)
-        if self._range_of != self.sample.value or bound > self._bound:
-            self._range_of, self._bound = self.sample.value, bound
-            self._y_range.update(start=-bound, end=bound, reset_start=-bound, reset_end=bound)
+    def _lay_out(self, kind: _Kind) -> None:
+        """Make the figures for another kind of problem."""
+        self._kind, self._chosen = kind, None
+        components = list(kind.components)
+        if self.component.options != components:
+            self._move(self.component, options=components, value=components[0] if components else None)
+        self._move(self.sample, end=max(kind.samples, 2), value=min(self.sample.value, kind.samples))
+        self._offer(components=bool(components), samples=kind.samples > 1)
+        points = np.array(kind.points)
+        self._fields = _BY_DIMENSIONS[kind.dimensions](self._labels, kind.fields, points) if kind.fields else None
+        references = dict(kind.references)
+        self._parameters = Parameters(self._labels, kind.parameters, references) if kind.parameters else None
+        self._body[:] = [part.view for part in (self._fields, self._parameters) if part is not None]
 
-    def _name(self, names: tuple[str, ...]) -> None:
-        """Tell in the legend and under the pointer what the lines are."""
-        self._names = names
-        marks = zip(_DASHES, FIELD_COLORS, names, strict=False)
-        self._legend[:] = [legend(*marks)]
-        for label in self._figures:
-            self._hovers[label].tooltips = [
-                ("x", "@x{0.00}"),
-                *((name, f"@{column}{{0.000}}") for name, column in zip(names, _COLUMNS, strict=False)),
+    def _offer(self, *, components: bool, samples: bool) -> None:
+        """Show the controls that there is something to choose with."""
+        if self._offered != (components, samples):
+            self._offered = (components, samples)
+            choosers = [self.component] * components + [self.sample] * samples
+            left = {"md": 9 - 3 * len(choosers)}
+            self._controls[:] = [
+                grid(*((widget, {"md": 3}) for widget in choosers), (self.epoch, left), (self.follow, {"md": 3}))
             ]
-
-    def _make(self, label: str, source: ColumnDataSource) -> figure:
-        plot = make_figure(label, "position x", "temperature u", y_range=self._y_range, x_range=(0, 1), height=260)
-        for column, color, dash in zip(_COLUMNS, FIELD_COLORS, _DASHES, strict=True):
-            plot.line("x", column, source=source, color=color, line_dash=dash, line_width=2)
-        plot.add_tools(self._hovers[label])
-        return plot
-
-
-def _columns(points: np.ndarray | None = None, values: list[np.ndarray] | None = None) -> dict[str, Any]:
-    """The lines of one figure; a line that a problem has no field for is not there (NaN)."""
-    points = np.empty(0) if points is None else points
-    absent = np.full_like(points, np.nan)
-    given = [*(values or []), *[absent] * len(_COLUMNS)]
-    return {"x": points, **dict(zip(_COLUMNS, given, strict=False))}
-
-
-def _grid(breakpoint: str, *cells: tuple[Any, int]) -> pmui.Grid:
-    """Cells side by side on pages from this Material UI breakpoint on, and below each other on narrower ones."""
-    return pmui.Grid(
-        *(pmui.Grid(view, size={"xs": 12, breakpoint: size}) for view, size in cells),
-        container=True,
-        sizing_mode="stretch_width",
-    )

@@ -7,6 +7,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 from bokeh.models import GlyphRenderer, HoverTool, Title
+from bokeh.palettes import Viridis256, interp_palette
 from bokeh.plotting import figure
 
 # Okabe and Ito's palette, told apart with any of the usual deficiencies of colour vision, on light and on dark.
@@ -15,10 +16,24 @@ FULL_COLOR = "#D55E00"
 PR_SAVING_COLOR = "#009E73"
 IC_SAVING_COLOR = "#E69F00"
 NEUTRAL_COLOR = "#8A8A8A"
+CONTENDER_COLORS = (PRDP_COLOR, FULL_COLOR)
+"""Of PRDP and of what it is compared with, in the order of the contenders of a race."""
 FIELD_COLORS = (NEUTRAL_COLOR, "#56B4E9", "#CC79A7", "#009E73")
 """Of the fields in the order in which a problem names them."""
 
+# Kovesi's CET-D1, steps of equal lightness: its ends stand out from a white and from a black page.
+DIVERGING_PALETTE = interp_palette(
+    ("#2050DA", "#7075E1", "#A09CE7", "#C9C5EC", "#EDE7E9", "#F0BCAF", "#E68A75", "#D5563D", "#BF0205"), 255
+)
+"""Of values of both signs; 0 is in its middle."""
+
+SEQUENTIAL_PALETTE = Viridis256
+"""Of values of one sign."""
+
 FIGURE_HEIGHT = 300
+
+CONTROL: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width", "margin": (5, 20)}
+"""The look of the widgets within a view."""
 
 
 def make_figure(title: str, x_label: str, y_label: str, **options: Any) -> figure:
@@ -49,9 +64,11 @@ _SWATCHES = {
     "solid": '<path d="M0 6H28" stroke="{0}" stroke-width="2.5"/>',
     "dashed": '<path d="M0 6H28" stroke="{0}" stroke-width="2.5" stroke-dasharray="7 4"/>',
     "dotted": '<path d="M0 6H28" stroke="{0}" stroke-width="2.5" stroke-dasharray="2 3"/>',
+    "dotdash": '<path d="M0 6H28" stroke="{0}" stroke-width="2.5" stroke-dasharray="2 3 8 3"/>',
     "area": '<rect width="28" height="12" fill="{0}" opacity="0.4"/>',
     "hatched": '<rect width="28" height="12" fill="{0}" opacity="0.3"/>'
     '<path d="M2 12L14 0M10 12L22 0M18 12L28 2" stroke="{0}" opacity="0.7"/>',
+    "square": '<rect x="8" width="12" height="12" fill="{0}"/>',
     "circle": '<circle cx="14" cy="6" r="3.5" fill="{0}"/>',
     "triangle": '<path d="M14 0L20.5 12H7.5Z" fill="{0}"/>',
 }
@@ -78,6 +95,20 @@ def legend(*entries: tuple[str, str, str]) -> pn.pane.HTML:
     )
 
 
+def contender_heading() -> pn.pane.HTML:
+    """A line above what belongs to one contender; `name_contender` says to which."""
+    return pn.pane.HTML(sizing_mode="stretch_width", margin=(6, 8, 0, 8))
+
+
+def name_contender(heading: pn.pane.HTML, color: str, text: str) -> None:
+    """Change the words of a heading, after a swatch of the contender's colour."""
+    heading.object = (
+        '<div style="display:flex;align-items:center;gap:8px;font-size:14px;line-height:1.5">'
+        '<svg width="12" height="12" aria-hidden="true" style="flex:none">'
+        f'<rect width="12" height="12" fill="{color}"/></svg><span>{html.escape(text)}</span></div>'
+    )
+
+
 def set_title(plot: figure, text: str) -> None:
     """Change the title of a figure."""
     if isinstance(plot.title, Title):
@@ -92,6 +123,66 @@ def add_hover(plot: figure, renderers: Sequence[GlyphRenderer], tooltips: list[t
 def as_pane(plot: figure) -> pn.pane.Bokeh:
     """A figure as something that Panel lays out and colours light or dark."""
     return pn.pane.Bokeh(plot, sizing_mode="stretch_width", height=plot.height, margin=0)
+
+
+def grid(*cells: tuple[Any, dict[str, int]]) -> pmui.Grid:
+    """Cells of twelfths of the width by Material UI breakpoint, below each other on pages narrower than any given."""
+    return pmui.Grid(
+        *(pmui.Grid(view, size={"xs": 12, **sizes}) for view, sizes in cells),
+        container=True,
+        sizing_mode="stretch_width",
+    )
+
+
+def make_image_figure(title: str, x_label: str, y_label: str, **options: Any) -> figure:
+    """A figure whose frame is square, since its borders take as much of the height as of the width."""
+    plot = make_figure(
+        title,
+        x_label,
+        y_label,
+        **{
+            "tools": "",
+            "toolbar_location": None,
+            "sizing_mode": "scale_width",
+            "aspect_ratio": 1,
+            "min_border_left": 62,
+            "min_border_bottom": 54,
+            "min_border_top": 28,
+            **options,
+        },
+    )
+    plot.min_border_right = 20
+    plot.grid.visible = False
+    plot.outline_line_color = None  # the page's theme would draw it in the dark only
+    return see_through(plot)
+
+
+def see_through(plot: figure) -> figure:
+    """Let the card be seen behind a figure: the page's theme gives one that comes later a background of its own."""
+    plot.background_fill_alpha = plot.border_fill_alpha = 0
+    return plot
+
+
+def image_row(plots: Sequence[figure], fewest: int = 1) -> pmui.Grid:
+    """Figures with square frames: all in a row on wide pages, three on narrower ones, two on a telephone.
+
+    **Arguments:**
+
+    - `fewest`: columns that a wide page has even if there are fewer figures, so that a few are not huge.
+    """
+    columns = max(len(plots), fewest)
+    return pmui.Grid(
+        *(
+            pmui.Grid(
+                pn.pane.Bokeh(plot, sizing_mode="scale_width", aspect_ratio=1, margin=0),
+                size={"xs": 3 * columns, "sm": 2 * columns, "lg": 6},
+            )
+            for plot in plots
+        ),
+        container=True,
+        columns=6 * columns,
+        sizing_mode="stretch_width",
+    )
 
 
 def card(*contents: Any) -> pmui.Paper:

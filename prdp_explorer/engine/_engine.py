@@ -253,13 +253,40 @@ class Engine:
             return
         while run.changes:
             changes = run.changes.popleft()
-            run.training.adjust(changes)
-            words = ", ".join(f"{name} = {value:g}" for name, value in changes.items())
-            run.log.add_event(Event(run.epoch + 1, "adjust", dict(changes), f"From epoch {run.epoch + 1} on: {words}."))
+            if "differentiation" in changes:
+                words = f"Compiling for {changes['differentiation']} differentiation; training goes on meanwhile."
+                run.log.add_event(Event(run.epoch + 1, "compiling", dict(changes), words))
+                self._compiler.submit(self._compile_changes, run, run.training, changes)
+            else:
+                self._change(run, run.training, changes)
+        while run.compiled_changes:
+            changes = run.compiled_changes.popleft()
+            if isinstance(changes, Exception):
+                raise changes
+            self._change(run, run.training, changes)
         if run.stop_wanted:
             self._take_snapshot(run)
             run.enter("stopped", f"Stopped after epoch {run.epoch}.")
             run.training = None
+
+    def _compile_changes(self, run: Run, training: Training, changes: Mapping[str, Any]) -> None:
+        """Compile what changes need; in the compiling thread."""
+        try:
+            training.compile_for(changes)
+            run.compiled_changes.append(changes)
+        except Exception as error:  # as in `_prepare`
+            logger.exception("a differentiation mode could not be compiled")
+            run.compiled_changes.append(error)
+        self._notify()
+
+    def _change(self, run: Run, training: Training, changes: Mapping[str, Any]) -> None:
+        """Let changes act from the next epoch on, and record them."""
+        training.adjust(changes)
+        run.compilations = training.compilations
+        words = ", ".join(
+            f"{name} = {value if isinstance(value, str) else f'{value:g}'}" for name, value in changes.items()
+        )
+        run.log.add_event(Event(run.epoch + 1, "adjust", dict(changes), f"From epoch {run.epoch + 1} on: {words}."))
 
     def _call(self, run: Run, epochs: int) -> None:
         training = run.training

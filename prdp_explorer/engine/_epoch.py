@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import equinox as eqx
@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..problems import InnerSolve, Problem
 from ..refinement import AbstractController, ControllerState
-from ..solvers import AbstractDifferentiation, AbstractSolver
+from ..solvers import AbstractDifferentiation, AbstractSolver, Detached
 
 PyTree = Any
 
@@ -28,6 +28,8 @@ RECORD_TYPES: Mapping[str, type] = {
     "refined": bool,
     "reason": int,
     "next_iterations": int,
+    "rtol": float,
+    "next_rtol": float,
 }
 """The columns of a compiled record."""
 
@@ -114,7 +116,7 @@ class Trainer:
 
     def fields(self, parameters: PyTree, iterations: Int[Array, ""], data: PyTree) -> Mapping[str, Array]:
         """The problem's fields for these parameters and this K."""
-        return self.problem.fields(self.model(parameters), data[1], self._solve(iterations))
+        return self.problem.fields(self.model(parameters), data[1], self._evaluation(iterations))
 
     def model(self, parameters: PyTree) -> PyTree:
         """The model that has these parameters."""
@@ -126,8 +128,9 @@ class Trainer:
         template = eqx.filter_eval_shape(self.problem.model, jax.ShapeDtypeStruct((2,), jnp.uint32))
         return eqx.filter(template, lambda leaf: not isinstance(leaf, jax.ShapeDtypeStruct))
 
-    def _solve(self, iterations: Any) -> InnerSolve:
-        return InnerSolve(self.solver, self.differentiation, jnp.asarray(iterations))
+    def _evaluation(self, iterations: Any) -> InnerSolve:
+        """The inner solve where no gradient is wanted."""
+        return InnerSolve(self.solver, Detached(), jnp.asarray(iterations), self.problem.rtol)
 
     def _epoch(self, state: TrainingState, steering: Steering, data: PyTree) -> tuple[TrainingState, dict[str, Array]]:
         training, validation = data
@@ -135,38 +138,42 @@ class Trainer:
         num_samples = len(jax.tree.leaves(training)[0])
         num_batches = num_samples // problem.batch_size
         trains = state.epoch > 0
-        iterations = state.controller.iterations
-        solve = self._solve(iterations)
+        iterations, rtol = state.controller.iterations, state.controller.rtol
+        solve = InnerSolve(self.solver, self.differentiation, iterations, problem.rtol if rtol is None else rtol)
 
         rest, key = jax.random.split(state.shuffle_key)
         order = jax.random.permutation(key, num_samples)
+        zero = jnp.zeros((), jnp.result_type(float))
+        unread = jnp.zeros(2, zero.dtype)
 
-        def loss(parameters: PyTree, batch: PyTree) -> Float[Array, ""]:
-            return problem.loss(self.model(parameters), batch, solve)
+        def loss(parameters: PyTree, meter: Array, batch: PyTree) -> Float[Array, ""]:
+            return problem.loss(self.model(parameters), batch, replace(solve, meter=meter))
 
         def update(index: Array, carry: Any) -> Any:
-            parameters, optimizer, total = carry
+            parameters, optimizer, total, meter = carry
             rows = jax.lax.dynamic_slice_in_dim(order, index * problem.batch_size, problem.batch_size)
-            value, gradient = jax.value_and_grad(loss)(parameters, jax.tree.map(lambda leaf: leaf[rows], training))
+            batch = jax.tree.map(lambda leaf: leaf[rows], training)
+            value, (gradient, reading) = jax.value_and_grad(loss, (0, 1))(parameters, unread, batch)
             direction, optimizer = problem.optimizer.update(gradient, optimizer, parameters)
             step = (state.epoch - 1) * num_batches + index
             rate = steering.learning_rate * problem.decay(step)
             parameters = optax.apply_updates(parameters, jax.tree.map(lambda leaf: -rate * leaf, direction))
-            return parameters, optimizer, total + value
+            return parameters, optimizer, total + value, meter + reading
 
         # Epoch 0 has no batches: a bound that is data costs less than a branch around the loop.
-        zero = jnp.zeros((), jnp.result_type(float))
-        parameters, optimizer, total = jax.lax.fori_loop(
-            0, jnp.where(trains, num_batches, 0), update, (state.parameters, state.optimizer, zero)
+        parameters, optimizer, total, meter = jax.lax.fori_loop(
+            0, jnp.where(trains, num_batches, 0), update, (state.parameters, state.optimizer, zero, unread)
         )
         train_loss = jnp.where(trains, total / num_batches, jnp.nan)
-        metric = problem.metric(self.model(parameters), validation, self._solve(problem.full_iterations))
+        metric = problem.metric(self.model(parameters), validation, self._evaluation(problem.full_iterations))
         if self.metric == "training":
-            before = jax.lax.cond(trains, lambda: zero, lambda: loss(parameters, training))
+            before = jax.lax.cond(trains, lambda: zero, lambda: loss(parameters, unread, training))
             fed = jnp.where(trains, train_loss, before)
         else:
             fed = metric
         controller = steering.controller.update(fed, state.controller)
+        if rtol is not None:
+            iterations = jnp.round(meter[0] / jnp.maximum(meter[1], 1)).astype(iterations.dtype)
 
         record = {
             "epoch": state.epoch,
@@ -179,6 +186,8 @@ class Trainer:
             "refined": controller.refined,
             "reason": controller.reason,
             "next_iterations": controller.iterations,
+            "rtol": jnp.nan if rtol is None else jnp.where(trains, rtol, jnp.nan),
+            "next_rtol": jnp.nan if rtol is None else controller.rtol,
         }
         finite = jnp.isfinite(metric) & jnp.isfinite(fed) & (jnp.isfinite(train_loss) | ~trains)
         return TrainingState(

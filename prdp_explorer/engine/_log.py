@@ -22,6 +22,8 @@ RECORD = np.dtype(
         ("refined", np.bool_),
         ("reason", np.int32),
         ("next_iterations", np.int32),
+        ("rtol", np.float64),
+        ("next_rtol", np.float64),
         ("tau_step", np.float64),
         ("tau_stop", np.float64),
         ("seconds", np.float64),
@@ -39,11 +41,12 @@ class Record:
     **Attributes:**
 
     - `epoch`: 1 for the first; epoch 0 of a log is the measurement before training, with no K and no loss.
-    - `iterations`: K.
+    - `iterations`: K; where a tolerance is refined, the mean of the iterations that the solves used, rounded.
     - `train_loss`: mean of the batches. `validation`: the validation metric after the epoch.
     - `smoothed`: the metric as the controller smooths it. `plateau_ratio`: r. `checkpoint_ratio`: r_c. NaN where not
       evaluated.
     - `refined`: the decision. `reason`: a `Reason` as a number. `next_iterations`: K of the next epoch.
+    - `rtol`, `next_rtol`: the tolerance of this epoch and the next where a tolerance is refined, else NaN.
     - `tau_step`, `tau_stop`: the thresholds that the decision was made with.
     - `seconds`: of computing. Epochs of one compiled call share its time evenly.
     - `cumulative_iterations`, `cumulative_seconds`: sums up to this epoch.
@@ -59,6 +62,8 @@ class Record:
     refined: bool
     reason: int
     next_iterations: int
+    rtol: float
+    next_rtol: float
     tau_step: float
     tau_stop: float
     seconds: float
@@ -82,6 +87,8 @@ class Record:
             tau_stop=self.tau_stop,
             iterations_before=self.iterations,
             iterations_after=self.next_iterations,
+            rtol_before=self.rtol,
+            rtol_after=self.next_rtol,
         )
 
 

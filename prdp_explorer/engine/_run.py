@@ -48,11 +48,13 @@ class Run:
         self.settings = settings
         self.compilations = 0
         self.seconds: Mapping[str, float] = {"setup": 0.0, "compile": 0.0, "train": 0.0}
-        # The next four are between the engine's threads: what was prepared, what is advanced, and what is wanted.
+        # The next five are between the engine's threads: what was prepared, what is advanced, and what is wanted.
         self.prepared: Training | Exception | None = None
         self.training: Training | None = None
         self.changes: deque[Mapping[str, Any]] = deque()
+        self.compiled_changes: deque[Mapping[str, Any] | Exception] = deque()
         self.stop_wanted = False
+        self._room = settings.largest_iterations
         self._lock = threading.Lock()
 
     @property
@@ -83,21 +85,23 @@ class Run:
         self.race.wake()
 
     def adjust(self, **changes: Any) -> None:
-        """Change values of the controller, K of the next epoch (`iterations`) or the `learning_rate`.
+        """Change values of the controller, K of the next epoch (`iterations`), `learning_rate` or `differentiation`.
 
-        All changes are taken together or, with `ValueError` in words, not at all.
+        All changes are taken together or, with `ValueError` in words, not at all. A new differentiation mode is
+        compiled in the background, while training goes on as before; what was asked for with it waits for it.
         """
         if self.ended:
             raise ValueError(f"This run is over ({self.state}), so nothing can be changed; start a new one.")
         with self._lock:
             wanted = self.settings.changed(changes)
-            room = self.started_with.largest_iterations
             largest = max(wanted.largest_iterations, changes.get("iterations", 0))
-            if self.settings.differentiation == "unrolled" and largest > room:
+            room = largest if "differentiation" in changes else self._room
+            if wanted.differentiation == "unrolled" and largest > room:
                 raise ValueError(
                     f"With unrolled differentiation K cannot exceed {room}, the largest K that this run made room for "
-                    f"at its start; got {largest}. Start a new run with a larger maximum."
+                    f"when it began to unroll; got {largest}. Start a new run with a larger maximum."
                 )
+            self._room = room
             self.settings = wanted
             self.changes.append(changes)
         self.race.wake()

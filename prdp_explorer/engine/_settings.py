@@ -5,8 +5,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..problems import Problem, problem_named
-from ..refinement import KINDS, AbstractController, Constant, Limits, check_values, values_of
-from ..solvers import AbstractDifferentiation, AbstractSolver, differentiation_named, solver_named
+from ..refinement import KINDS, AbstractController, Constant, Limits, TolerancePRDP, check_values, values_of
+from ..solvers import (
+    SOLVERS,
+    AbstractDifferentiation,
+    AbstractSolver,
+    differentiation_named,
+    solver_named,
+    unsuited_differentiation,
+    unsuited_solver,
+)
 
 METRICS = ("validation", "training")
 """What a controller may be fed: the validation metric, or the training loss."""
@@ -72,16 +80,23 @@ class RunSettings:
         return self.refinement.get("maximum", self.refinement.get("iterations"))
 
     def changed(self, changes: Mapping[str, Any]) -> "RunSettings":
-        """These settings with values of the controller or the learning rate changed.
+        """These settings with values of the controller, the learning rate or the differentiation mode changed.
 
         **Raises:** `ValueError`, in words, for an unknown name, a value out of range, or values that do not fit
         together; nothing is changed then.
         """
         kind = KINDS[self.refinement["kind"]]
-        known = [*(name for name in kind.limits if name != "initial"), "iterations", "learning_rate"]
+        known = [*(name for name in kind.limits if name != "initial"), "iterations", "learning_rate", "differentiation"]
+        if "rtol_initial" in known:
+            known.remove("rtol_initial")
+            known.remove("iterations")
         for name in changes:
             if name == "initial":
                 raise ValueError("`initial` is K of the first epoch and cannot be changed later; set `iterations`.")
+            if name == "rtol_initial":
+                raise ValueError(
+                    "`rtol_initial` is the tolerance of the first epoch and cannot be changed later; set `rtol_floor`."
+                )
             if name not in known:
                 raise ValueError(f"`{name}` cannot be changed during a run; these can: {', '.join(known)}.")
         values = {name: value for name, value in changes.items() if name in kind.limits}
@@ -91,6 +106,8 @@ class RunSettings:
         }
         if "initial" in refinement:  # it is history by now, and must not stand in the way of a lower maximum
             refinement["initial"] = min(refinement["initial"], refinement["maximum"])
+        if "rtol_initial" in refinement:
+            refinement["rtol_initial"] = max(refinement["rtol_initial"], refinement["rtol_floor"])
         if "iterations" in changes and "iterations" not in kind.limits:
             Constant.limits["iterations"].number("iterations", changes["iterations"])
             bound = values.get("maximum", self.refinement["maximum"])
@@ -100,7 +117,9 @@ class RunSettings:
                     "Raise `maximum` with it."
                 )
         rate = LIMITS["learning_rate"].number("learning_rate", changes.get("learning_rate", self.learning_rate))
-        return replace(self, refinement=refinement, learning_rate=rate)
+        mode = changes.get("differentiation", self.differentiation)
+        _check_differentiation(self.problem, self.scenario, self.solver, mode)
+        return replace(self, refinement=refinement, learning_rate=rate, differentiation=mode)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -144,13 +163,17 @@ def settings_for(
         "learning_rate": problem.learning_rate if learning_rate is None else learning_rate,
     }
     plain: dict[str, Any] = {name: LIMITS[name].number(name, value) for name, value in numbers.items()}
+    solver = _solver(problem, scenario, solver)
+    if differentiation is None:
+        differentiation = problem.differentiations[0]
+    _check_differentiation(problem, scenario, solver, differentiation)
     return RunSettings(
         scenario=scenario,
         preset=preset,
         refinement=_refinement(problem, problem.controller if controller is None else controller),
-        solver=_one_of("solver", solver, problem.solvers, scenario),
-        differentiation=_one_of("differentiation", differentiation, problem.differentiations, scenario),
-        metric=_one_of("metric", metric, METRICS, scenario),
+        solver=solver,
+        differentiation=differentiation,
+        metric=_one_of("metric", metric, METRICS),
         problem=problem,
         **plain,
     )
@@ -169,15 +192,48 @@ def _refinement(problem: Problem, controller: AbstractController | Refinement) -
         kind = values.pop("kind", "prdp")
         if not isinstance(kind, str) or kind not in KINDS:
             raise ValueError(f"`kind` must be one of {', '.join(KINDS)}; got {kind!r}.")
-    own = {"prdp": values_of(problem.controller), "constant": {"iterations": problem.full_iterations}}
+    published = values_of(problem.controller)
+    own = {
+        "prdp": published,
+        "constant": {"iterations": problem.full_iterations},
+        "prdp-tolerance": {
+            **values_of(TolerancePRDP()),
+            **{name: value for name, value in published.items() if name in TolerancePRDP.limits},
+            "maximum": problem.full_iterations,
+        },
+    }
     values = {**(own.get(kind) or values_of(KINDS[kind]())), **values}
     check_values(KINDS[kind], values)
     return {"kind": kind, **{name: KINDS[kind].limits[name].number(name, value) for name, value in values.items()}}
 
 
-def _one_of(name: str, value: str | None, offered: tuple[str, ...], scenario: str) -> str:
-    if value is None:
-        return offered[0]
+def _solver(problem: Problem, scenario: str, name: str | None) -> str:
+    if name is None:
+        return problem.solvers[0]
+    if isinstance(name, str) and name in problem.solvers:
+        return name
+    reason = ""
+    if isinstance(name, str) and name in SOLVERS and problem.operator_type is not None:
+        unsuited = unsuited_solver(SOLVERS[name], problem.operator_type)
+        reason = f" {unsuited}." if unsuited else ""
+    raise ValueError(f"`solver` must be one of {', '.join(problem.solvers)} for {scenario}; got {name!r}.{reason}")
+
+
+def _check_differentiation(problem: Problem, scenario: str, solver: str, name: Any) -> None:
+    offered = problem.differentiations
+    if not isinstance(name, str) or name not in offered:
+        raise ValueError(f"`differentiation` must be one of {', '.join(offered)} for {scenario}; got {name!r}.")
+    unsuited = unsuited_combination(solver, name)
+    if unsuited is not None:
+        raise ValueError(f"`differentiation` {name!r} does not go with the solver {solver!r}: {unsuited}.")
+
+
+def unsuited_combination(solver: str, differentiation: str) -> str | None:
+    """Why a differentiation mode does not go with a solver, both by name, in words; None if it does."""
+    return unsuited_differentiation(SOLVERS[solver], type(differentiation_named(differentiation, 1)))
+
+
+def _one_of(name: str, value: Any, offered: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in offered:
-        raise ValueError(f"`{name}` must be one of {', '.join(offered)} for {scenario}; got {value!r}.")
+        raise ValueError(f"`{name}` must be one of {', '.join(offered)}; got {value!r}.")
     return value

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..problems import Problem
-from ..refinement import KINDS, AbstractController, AnyController
+from ..refinement import AbstractController, AnyController
 from ._epoch import LONGEST_CALL, Steering, Trainer
 from ._log import RECORD, Record, Snapshot, as_records
 from ._programs import programs_for
@@ -37,9 +37,7 @@ class Training:
         self.settings = settings
         began = time.perf_counter()
         self._controller = settings.build_controller()
-        self._trainer = Trainer(
-            settings.problem, settings.build_solver(), settings.build_differentiation(), settings.metric
-        )
+        self._trainer = _trainer(settings)
         self._steering = self._steer()
         self._programs, compiled = programs_for(self._trainer, self._steering)
         self._state = jax.block_until_ready(self._programs.init(np.uint32(settings.seed), self._steering))
@@ -97,12 +95,22 @@ class Training:
         self.epoch = int(rows["epoch"][-1])
         return rows
 
-    def adjust(self, changes: Mapping[str, Any]) -> None:
-        """Change values of the controller, K (`iterations`) or the learning rate from the next epoch on.
+    def compile_for(self, changes: Mapping[str, Any]) -> None:
+        """Compile what `adjust` will need for a new differentiation mode; any thread may, while training goes on."""
+        programs, compiled = programs_for(_trainer(self.settings.changed(changes)), self._steering)
+        if compiled:
+            self.compilations += 1
+            self.seconds["compile"] += programs.compile_seconds
 
-        The values are `RunSettings.changed`'s, which checks them.
+    def adjust(self, changes: Mapping[str, Any]) -> None:
+        """Change values of the controller, K (`iterations`), the learning rate or the differentiation mode.
+
+        They act from the next epoch on. The values are `RunSettings.changed`'s, which checks them.
         """
         self.settings = self.settings.changed(changes)
+        if "differentiation" in changes:
+            self._trainer = _trainer(self.settings)
+            self._programs, _ = programs_for(self._trainer, self._steering)
         self._controller = self.settings.build_controller()
         self._steering = self._steer()
         controller = self._controller.reconcile(self._state.controller)
@@ -123,9 +131,13 @@ class Training:
 
     def _steer(self) -> Steering:
         controller = self._controller
-        if type(controller) in KINDS.values():
+        if type(controller) in AnyController.kinds:
             controller = AnyController.of(controller)
         return Steering(controller, jnp.asarray(np.asarray(self.settings.learning_rate, jnp.result_type(float))))
+
+
+def _trainer(settings: RunSettings) -> Trainer:
+    return Trainer(settings.problem, settings.build_solver(), settings.build_differentiation(), settings.metric)
 
 
 def _replaced(module: Any, **leaves: Any) -> Any:

@@ -3,6 +3,7 @@
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -23,17 +24,23 @@ class InnerSolve(eqx.Module):
 
     - `solver`, `differentiation`: as in `prdp_explorer.solvers.solve`.
     - `iterations`: K of the epoch, a traced scalar. A problem with a solver of its own may use just this.
+    - `rtol`: the relative tolerance at which a solve ends before K; None for none.
+    - `meter`: as in `solve`; the engine reads from it what the solves of a batch used.
     """
 
     solver: AbstractSolver
     differentiation: AbstractDifferentiation
     iterations: Int[Array, ""]
+    rtol: Float[Array, ""] | float | None = None
+    meter: Float[Array, "2"] | None = None
 
     def __call__(
         self, operator: AbstractOperator, b: Float[Array, "*grid"], x0: Float[Array, "*grid"] | None = None
     ) -> Float[Array, "*grid"]:
         """The solution of A u = b after K iterations, from `x0` or zero."""
-        return solve(operator, b, self.solver, self.iterations, self.differentiation, x0=x0)
+        return solve(
+            operator, b, self.solver, self.iterations, self.differentiation, x0=x0, rtol=self.rtol, meter=self.meter
+        )
 
 
 class Problem(abc.ABC):
@@ -49,6 +56,12 @@ class Problem(abc.ABC):
       the batch size.
     - `controller`: the preset's own refinement.
     - `solvers`, `differentiations`: names that suit the problem, the default first.
+    - `operator_type`: the class of the inner system's matrix, for saying why a solver does not suit; None if unknown.
+    - `rtol`: the relative tolerance at which an inner solve ends before K; None never looks.
+    - `components`: names of the components that each field has along its second axis; empty for scalars.
+    - `reference_parameters`: of an inverse problem, the true values by name; `fields` then has an entry of each.
+    - `quantity`: what the fields are, for axes, such as "temperature u".
+    - `deterministic`: whether nothing is random, so that the seed is not used.
     - `optimizer`: turns gradients into directions (optax, without the learning rate, which stays editable).
     """
 
@@ -59,6 +72,12 @@ class Problem(abc.ABC):
     controller: PRDP
     solvers: tuple[str, ...] = ("jacobi",)
     differentiations: tuple[str, ...] = ("implicit", "unrolled")
+    operator_type: type[AbstractOperator] | None = None
+    rtol: float | None = None
+    components: tuple[str, ...] = ()
+    reference_parameters: Mapping[str, float] = MappingProxyType({})
+    quantity: str = "u"
+    deterministic: bool = False
     optimizer: ClassVar[optax.GradientTransformation] = optax.scale_by_adam()
 
     @abc.abstractmethod
@@ -78,10 +97,12 @@ class Problem(abc.ABC):
         """The validation metric, lower is better, non-dimensional; `solve` is at full physics here."""
 
     @abc.abstractmethod
-    def fields(
-        self, model: PyTree, validation: PyTree, solve: InnerSolve
-    ) -> Mapping[str, Float[Array, "samples *grid"]]:
-        """What a person looks at, by name and in the order of drawing, for the validation samples."""
+    def fields(self, model: PyTree, validation: PyTree, solve: InnerSolve) -> Mapping[str, Float[Array, "samples ..."]]:
+        """What a person looks at, by name and in the order of drawing, for the validation samples.
+
+        Fields have shape `(samples, *grid)`, or `(samples, components, *grid)` where the problem names components; the
+        last axis is x, the one before y, then z. Parameters of an inverse problem have shape `(samples,)`.
+        """
 
     @abc.abstractmethod
     def points(self) -> Float[np.ndarray, " points"]:
@@ -98,7 +119,8 @@ class Scenario:
 
     **Arguments:**
 
-    - `id`, `title`, `summary`: the name for code, the name for people, one or two sentences on what it teaches.
+    - `id`, `title`, `summary`: the name for code, the name for people, one or two sentences on what it is about.
+    - `teaches`: a paragraph on what it teaches.
     - `presets`: problems by preset name.
     - `chosen`: what is this project's choice rather than published, a sentence each.
     """
@@ -106,5 +128,6 @@ class Scenario:
     id: str
     title: str
     summary: str
+    teaches: str
     presets: Mapping[str, Problem]
     chosen: tuple[str, ...]

@@ -2,10 +2,16 @@
 
 import difflib
 
-from ._heat_1d import HEAT_1D
+from ._burgers import BURGERS_1D
+from ._heat import HEAT_1D, HEAT_2D, HEAT_3D
+from ._navier_stokes import NAVIER_STOKES_2D
+from ._poisson import POISSON_1, POISSON_3
 from ._problem import Problem, Scenario
 
-SCENARIOS: dict[str, Scenario] = {scenario.id: scenario for scenario in (HEAT_1D,)}
+SCENARIOS: dict[str, Scenario] = {
+    scenario.id: scenario
+    for scenario in (POISSON_1, POISSON_3, HEAT_1D, HEAT_2D, HEAT_3D, BURGERS_1D, NAVIER_STOKES_2D)
+}
 """The built-in scenarios by id."""
 
 

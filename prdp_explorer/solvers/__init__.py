@@ -1,9 +1,16 @@
 """Iterative linear solvers with a traced number of iterations, and the ways to differentiate through them."""
 
 from ._differentiation import AbstractDifferentiation as AbstractDifferentiation
+from ._differentiation import Detached as Detached
+from ._differentiation import ExactAdjoint as ExactAdjoint
 from ._differentiation import Implicit as Implicit
+from ._differentiation import OneStep as OneStep
+from ._differentiation import Truncated as Truncated
 from ._differentiation import Unrolled as Unrolled
-from ._jacobi import Jacobi as Jacobi
+from ._gmres import GMRES as GMRES
+from ._krylov import CG as CG
+from ._krylov import BiCGStab as BiCGStab
+from ._krylov import SteepestDescent as SteepestDescent
 from ._operator import AbstractOperator as AbstractOperator
 from ._operator import DenseOperator as DenseOperator
 from ._solve import DIFFERENTIATIONS as DIFFERENTIATIONS
@@ -11,6 +18,15 @@ from ._solve import SOLVERS as SOLVERS
 from ._solve import differentiation_named as differentiation_named
 from ._solve import solve as solve
 from ._solve import solver_named as solver_named
+from ._solve import solvers_for as solvers_for
+from ._solve import unsuited_differentiation as unsuited_differentiation
+from ._solve import unsuited_solver as unsuited_solver
 from ._solver import AbstractSolver as AbstractSolver
+from ._solver import Budget as Budget
+from ._solver import converge as converge
 from ._solver import iterate as iterate
 from ._solver import residual_history as residual_history
+from ._stationary import SOR as SOR
+from ._stationary import GaussSeidel as GaussSeidel
+from ._stationary import Jacobi as Jacobi
+from ._stationary import Richardson as Richardson

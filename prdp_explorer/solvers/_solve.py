@@ -1,5 +1,6 @@
 """The one entry point: solve a linear system by K inner iterations and differentiate through it."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -7,16 +8,50 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from ._differentiation import AbstractDifferentiation, Implicit, Unrolled
-from ._jacobi import Jacobi
+from ._differentiation import (
+    AbstractDifferentiation,
+    Detached,
+    ExactAdjoint,
+    Implicit,
+    OneStep,
+    Truncated,
+    Unrolled,
+)
+from ._gmres import GMRES
+from ._krylov import CG, BiCGStab, SteepestDescent
 from ._operator import AbstractOperator
-from ._solver import AbstractSolver
+from ._solver import AbstractSolver, Budget
+from ._stationary import SOR, GaussSeidel, Jacobi, Richardson
 
-SOLVERS: dict[str, type[AbstractSolver]] = {"jacobi": Jacobi}
+SOLVERS: Mapping[str, type[AbstractSolver]] = {
+    "jacobi": Jacobi,
+    "gauss-seidel": GaussSeidel,
+    "sor": SOR,
+    "richardson": Richardson,
+    "steepest-descent": SteepestDescent,
+    "cg": CG,
+    "bicgstab": BiCGStab,
+    "gmres": GMRES,
+}
 """The solvers by the names that settings, the command line and links use."""
 
-DIFFERENTIATIONS: tuple[str, ...] = ("unrolled", "implicit")
+_MODES: Mapping[str, Callable[[int], AbstractDifferentiation]] = {
+    "unrolled": Unrolled,
+    "implicit": lambda _: Implicit(),
+    "exact-adjoint": lambda _: ExactAdjoint(),
+    "truncated": lambda _: Truncated(),
+    "one-step": lambda _: OneStep(),
+    "detached": lambda _: Detached(),
+}
+
+DIFFERENTIATIONS: tuple[str, ...] = tuple(_MODES)
 """The names of the differentiation modes."""
+
+_LACKING = {
+    "diagonal": "a diagonal that dominates its rows",
+    "ordering": "an order in which points can be swept, such as red-black",
+    "positive definite": "symmetry with positive eigenvalues",
+}
 
 
 def solver_named(name: str) -> AbstractSolver:
@@ -34,12 +69,35 @@ def differentiation_named(name: str, capacity: int) -> AbstractDifferentiation:
 
     **Raises:** `ValueError` for an unknown name.
     """
-    match name:
-        case "unrolled":
-            return Unrolled(capacity)
-        case "implicit":
-            return Implicit()
-    raise ValueError(f"`differentiation` must be one of {', '.join(DIFFERENTIATIONS)}; got {name!r}.")
+    if name not in _MODES:
+        raise ValueError(f"`differentiation` must be one of {', '.join(DIFFERENTIATIONS)}; got {name!r}.")
+    return _MODES[name](capacity)
+
+
+def unsuited_solver(solver: type[AbstractSolver], operator: type[AbstractOperator]) -> str | None:
+    """Why a solver does not suit the matrices of an operator, in words; None if it does."""
+    lacking = [words for name, words in _LACKING.items() if name in solver.requires - operator.properties]
+    if not lacking:
+        return None
+    return f"{solver.__name__} needs {' and '.join(lacking)}, which {operator.__name__} does not promise"
+
+
+def unsuited_differentiation(
+    solver: type[AbstractSolver], differentiation: type[AbstractDifferentiation]
+) -> str | None:
+    """Why a differentiation mode does not suit a solver, in words; None if it does."""
+    if solver.restarts or differentiation not in (Truncated, OneStep):
+        return None
+    return (
+        f"{solver.__name__} takes in b at its start only, so that {differentiation.__name__}, which looks at the last "
+        "iterations, would find no gradient"
+    )
+
+
+def solvers_for(operator: type[AbstractOperator], first: str) -> tuple[str, ...]:
+    """The names of the solvers that suit an operator, `first` in front."""
+    suited = [name for name, solver in SOLVERS.items() if unsuited_solver(solver, operator) is None]
+    return first, *(name for name in suited if name != first)
 
 
 def solve(
@@ -50,6 +108,8 @@ def solve(
     differentiation: AbstractDifferentiation | str = "implicit",
     *,
     x0: Float[Array, "*grid"] | None = None,
+    rtol: Float[Array, ""] | float | None = None,
+    meter: Float[Array, "2"] | None = None,
 ) -> Float[Array, "*grid"]:
     """P_K(b): the solution of A u = b after K iterations of a solver, differentiable in the way chosen.
 
@@ -62,10 +122,14 @@ def solve(
     - `differentiation`: a mode or its name. By name, "unrolled" needs a concrete K, whose iterates it stores; for a
       traced K pass `Unrolled(capacity)`.
     - `x0`: the start; zero if left out.
+    - `rtol`: stop before K once ‖b - A u‖ <= rtol ‖b‖; may be traced. None never looks.
+    - `meter`: two zeros, whose cotangent in a reverse pass is (iterations used, number of solves), whatever else is
+      differentiated. It sums over all solves that share it, also under `jax.vmap`: the cost of a loss for free.
 
     **Returns:** the approximation of u, of b's shape.
 
-    **Raises:** `ValueError` for an unknown name, or for "unrolled" with a traced K.
+    **Raises:** `ValueError` for an unknown name, for "unrolled" with a traced K, for a solver that does not suit the
+    operator, and for a mode that does not suit the solver.
     """
     if isinstance(solver, str):
         solver = solver_named(solver)
@@ -79,24 +143,32 @@ def solve(
             differentiation = differentiation_named(differentiation, 1)
         else:
             differentiation = differentiation_named(differentiation, max(int(iterations), 1))
+    for problem, name in (
+        (unsuited_solver(type(solver), type(operator)), "solver"),
+        (unsuited_differentiation(type(solver), type(differentiation)), "differentiation"),
+    ):
+        if problem is not None:
+            raise ValueError(f"`{name}` does not fit: {problem}. Choose another.")
     x0 = jnp.zeros_like(b) if x0 is None else x0
-    return _solve(differentiation, solver, operator, b, x0, jnp.asarray(iterations))
+    meter = jnp.zeros(2, b.dtype) if meter is None else meter
+    return _solve(differentiation, solver, operator, b, x0, Budget(jnp.asarray(iterations), rtol), meter)
 
 
 @jax.custom_vjp
-def _solve(differentiation, solver, operator, b, x0, iterations):
-    solution, _ = differentiation.forward(solver, operator, b, x0, iterations)
+def _solve(differentiation, solver, operator, b, x0, budget, meter):
+    solution, _, _ = differentiation.forward(solver, operator, b, x0, budget)
     return solution
 
 
-def _forward(differentiation, solver, operator, b, x0, iterations):
-    solution, kept = differentiation.forward(solver, operator, b, x0, iterations)
-    return solution, (differentiation, solver, operator, b, x0, iterations, kept)
+def _forward(differentiation, solver, operator, b, x0, budget, meter):
+    solution, used, kept = differentiation.forward(solver, operator, b, x0, budget)
+    reading = jnp.stack([used, jnp.ones_like(used)]).astype(meter.dtype)
+    return solution, (differentiation, solver, operator, b, x0, budget, kept, reading)
 
 
 def _backward(residuals: Any, g: Any) -> Any:
-    differentiation, *inputs, kept = residuals
-    return None, *differentiation.backward(*inputs, kept, g), None
+    differentiation, *inputs, kept, reading = residuals
+    return None, *differentiation.backward(*inputs, kept, g), None, reading
 
 
 _solve.defvjp(_forward, _backward)

@@ -1,0 +1,266 @@
+"""Fields in two dimensions as small square images, and what the slices of three dimensions share with them."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import panel as pn
+from bokeh.models import BasicTicker, ColumnDataSource, FixedTicker, HoverTool, Image, LinearColorMapper, Range1d
+
+from ._theme import (
+    CONTENDER_COLORS,
+    DIVERGING_PALETTE,
+    NEUTRAL_COLOR,
+    SEQUENTIAL_PALETTE,
+    as_pane,
+    contender_heading,
+    grid,
+    image_row,
+    legend,
+    make_figure,
+    make_image_figure,
+    name_contender,
+    see_through,
+)
+
+AFTER_PHYSICS = "after the physics"
+TARGET = "target"
+ERROR = "error"
+"""The difference of these two, for snapshots that have both."""
+
+ERROR_LABEL = f"{ERROR}: {AFTER_PHYSICS} − {TARGET}"
+
+_STEPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+_COARSE_STEPS = (1.0, 2.0, 5.0)
+
+
+class Images:
+    """For each contender one image a field, and one of the error.
+
+    All images but those of the error share one scale, which is widened but not narrowed until `restart`; those of the
+    error share another, which follows their size in coarse steps, so that small errors are seen as well.
+
+    **Arguments:**
+
+    - `labels`: of the contenders. `names`: of the fields. `points`: the coordinates along one side.
+
+    **Attributes:**
+
+    - `view`: what is displayed.
+    """
+
+    def __init__(self, labels: tuple[str, ...], names: tuple[str, ...], points: np.ndarray):
+        self._fields, self._error = ColorScale(), ColorScale(ERROR_LABEL)
+        shown = with_error_name(names)
+        self._images = {
+            label: {
+                name: FieldImage(name, ("x", "y"), points, self._error if name == ERROR else self._fields)
+                for name in shown
+            }
+            for label in labels
+        }
+        self._contenders = ContenderHeadings(labels)
+        scales = [self._fields, self._error] if ERROR in shown else [self._fields]
+        self.view = pn.Column(sizing_mode="stretch_width", margin=0)
+        for label, images in self._images.items():
+            self.view += [self._contenders[label], image_row([image.figure for image in images.values()], fewest=4)]
+        self.view += [grid(*((scale.view, {"sm": 6}) for scale in scales)), self._contenders.gaps]
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self._contenders.clear()
+        for images in self._images.values():
+            for image in images.values():
+                image.show(None)
+
+    def restart(self, quantity: str) -> None:
+        """Begin the scales anew, for another race, sample or component."""
+        self._fields.restart(quantity)
+        self._error.restart(ERROR_LABEL)
+
+    def show(self, label: str, words: str, fields: Mapping[str, np.ndarray]) -> None:
+        """Show the fields of one sample for one contender."""
+        values = with_error(fields)
+        self._fields.widen(field for name, field in values.items() if name != ERROR)
+        if ERROR in values:
+            self._error.follow(label, values[ERROR])
+        self._contenders.show(label, words, values.values())
+        for name, image in self._images[label].items():
+            image.show(values[name])
+
+
+class FieldImage:
+    """A square picture of values on a grid.
+
+    **Arguments:**
+
+    - `axes`: names of the horizontal and the vertical one. `points`: the coordinates along both.
+    """
+
+    def __init__(self, title: str, axes: tuple[str, str], points: np.ndarray, scale: "ColorScale"):
+        spacing = float(points[1] - points[0]) if len(points) > 1 else 1.0
+        start, width = float(points[0]) - spacing / 2, len(points) * spacing
+        self._source = ColumnDataSource({"image": []})
+        self._shown: np.ndarray | None = None
+        # The whole domain where its boundary is not among the points; a periodic one ends with its last point.
+        side = Range1d(start=min(start, 0.0), end=1.0 if start > 0 else start + width)
+        self.figure = make_image_figure(title, *axes, x_range=side, y_range=side)
+        self.figure.axis.ticker = FixedTicker(ticks=[0, 0.5, 1])
+        self._glyph = Image(image="image", x=start, y=start, dw=width, dh=width, color_mapper=scale.mapper)
+        renderer = self.figure.add_glyph(self._source, self._glyph)
+        self.figure.add_tools(
+            HoverTool(
+                renderers=[renderer],
+                tooltips=[(axes[0], "$x{0.00}"), (axes[1], "$y{0.00}"), ("value", "@image{%.3g}")],
+                formatters={"@image": "printf"},
+            )
+        )
+
+    def show(self, values: np.ndarray | None) -> None:
+        """Show values, the vertical axis first, or nothing; what is shown already is not sent again."""
+        if values is self._shown:
+            return
+        if values is None or self._shown is None or not np.array_equal(values, self._shown, equal_nan=True):
+            self._shown = values
+            self._source.data = {"image": [] if values is None else [values]}
+
+    def use(self, scale: "ColorScale") -> None:
+        """Colour the values by another scale."""
+        if self._glyph.color_mapper is not scale.mapper:
+            self._glyph.color_mapper = scale.mapper
+
+
+class ColorScale:
+    """What the colours of several images mean, and the bar that says so.
+
+    **Attributes:**
+
+    - `mapper`: for the images.
+    - `view`: the bar, an image with an axis.
+    """
+
+    def __init__(self, label: str = ""):
+        self.mapper = LinearColorMapper(palette=DIVERGING_PALETTE, low=-1, high=1, nan_color=NEUTRAL_COLOR)
+        self._range = Range1d(start=-1, end=1)
+        self._source = ColumnDataSource({"image": [], "start": [], "width": []})
+        self._bar = make_figure(
+            "", label, "", height=84, tools="", toolbar_location=None, x_range=self._range, y_range=(0, 1),
+            min_border_left=20,
+        )  # fmt: skip
+        self._bar.add_glyph(
+            self._source, Image(image="image", x="start", y=0, dw="width", dh=1, color_mapper=self.mapper)
+        )
+        self._bar.xaxis.ticker = BasicTicker(desired_num_ticks=5)
+        self._bar.yaxis.visible = False
+        self._bar.grid.visible = False
+        self._bar.outline_line_color = None
+        self.view = as_pane(see_through(self._bar))
+        self._set(-1.0, 1.0)
+        self.restart(label)
+
+    def restart(self, label: str) -> None:
+        """Forget the values so far and change the label."""
+        self._low, self._high = math.inf, -math.inf
+        self._largest: dict[str, float] = {}
+        self._bar.xaxis.axis_label = label
+
+    def widen(self, fields: Iterable[np.ndarray]) -> None:
+        """Let the scale hold these values beside those so far."""
+        low, high = self._low, self._high
+        for field in fields:
+            finite = field[np.isfinite(field)]
+            low, high = float(finite.min(initial=low)), float(finite.max(initial=high))
+        if (low, high) != (self._low, self._high):
+            self._low, self._high = low, high
+            self._set(*round_interval(low, high))
+
+    def follow(self, label: str, field: np.ndarray) -> None:
+        """Let the scale be symmetric and about as large as the values that the contenders have now."""
+        self._largest[label] = float(np.abs(field[np.isfinite(field)]).max(initial=0))
+        largest = max(self._largest.values())
+        # Somewhat less is no reason to narrow it: it would go to and fro.
+        if largest > 0 and not 0.3 * self._high <= largest <= self._high:
+            self._high = round_up(largest, _COARSE_STEPS)
+            self._set(-self._high, self._high)
+
+    def _set(self, low: float, high: float) -> None:
+        palette = DIVERGING_PALETTE if low == -high else SEQUENTIAL_PALETTE
+        self.mapper.update(palette=palette, low=low, high=high)
+        self._range.update(start=low, end=high)
+        colors = np.linspace(low, high, len(palette), dtype=np.float32)
+        self._source.data = {"image": [colors[None, :]], "start": [low], "width": [high - low]}
+
+
+class ContenderHeadings:
+    """Which images are whose, and whether some have gaps.
+
+    **Attributes:**
+
+    - `gaps`: the explanation of gaps, there only while there are some.
+    """
+
+    def __init__(self, labels: tuple[str, ...]):
+        self._colors = dict(zip(labels, CONTENDER_COLORS, strict=True))
+        self._headings = {label: contender_heading() for label in labels}
+        self._gaps: dict[str, bool] = {}
+        self.gaps = legend(("square", NEUTRAL_COLOR, "not a number: this run diverged"))
+        self.clear()
+
+    def __getitem__(self, label: str) -> pn.pane.HTML:
+        """The heading of a contender."""
+        return self._headings[label]
+
+    def clear(self) -> None:
+        """Name the contenders, of whom nothing is shown."""
+        for label in self._headings:
+            self.show(label, label, ())
+
+    def show(self, label: str, words: str, fields: Iterable[np.ndarray]) -> None:
+        """Change the heading of one contender, and look for gaps in what is shown of it."""
+        name_contender(self._headings[label], self._colors[label], words)
+        self._gaps[label] = any(np.isnan(field).any() for field in fields)
+        self.gaps.visible = any(self._gaps.values())
+
+
+def with_error_name(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of what is shown of fields with these names."""
+    return (*names, ERROR) if AFTER_PHYSICS in names and TARGET in names else tuple(names)
+
+
+def with_error(fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The fields as the browser gets them, and the error where there is one."""
+    values = {name: as_sent(field) for name, field in fields.items()}
+    if ERROR in with_error_name(tuple(values)):
+        with np.errstate(over="ignore"):
+            values[ERROR] = as_sent(values[AFTER_PHYSICS] - values[TARGET])
+    return values
+
+
+def as_sent(values: np.ndarray) -> np.ndarray:
+    """Values in single precision, with NaN, a gap, for whatever is not finite."""
+    with np.errstate(over="ignore"):
+        single = np.asarray(values, np.float32)
+    return np.where(np.isfinite(single), single, np.float32(np.nan))
+
+
+def round_interval(low: float, high: float) -> tuple[float, float]:
+    """An interval with round ends that holds values from `low` to `high`: symmetric about 0 if they have both signs."""
+    if low < 0 < high:
+        bound = round_up(max(-low, high))
+        return -bound, bound
+    if high <= 0 > low:
+        start, end = round_interval(-high, -low)
+        return -end, -start
+    if high <= 0:
+        return -1.0, 1.0
+    if low <= high / 2:
+        return 0.0, round_up(high)
+    step = round_up(max((high - low) / 10, 1e-6 * high))
+    start = math.floor(low / step)
+    return start * step, max(math.ceil(high / step), start + 1) * step
+
+
+def round_up(value: float, steps: Sequence[float] = _STEPS) -> float:
+    """The smallest of these steps, times a power of ten, that is at least as large as a positive value."""
+    digit = 10.0 ** math.floor(math.log10(value))
+    return next((step * digit for step in steps if step * digit >= value), 10 * digit)

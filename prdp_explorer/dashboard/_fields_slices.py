@@ -1,0 +1,130 @@
+"""Fields in three dimensions as slices through a point."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import panel as pn
+import panel_material_ui as pmui
+from bokeh.events import Tap
+from bokeh.models import ColumnDataSource
+
+from ._fields_images import (
+    AFTER_PHYSICS,
+    ERROR,
+    ERROR_LABEL,
+    ColorScale,
+    ContenderHeadings,
+    FieldImage,
+    with_error,
+    with_error_name,
+)
+from ._session import locked
+from ._theme import CONTROL, NEUTRAL_COLOR, grid, image_row, legend, set_title
+
+_PLANES = {"z": ("x", "y"), "y": ("x", "z"), "x": ("y", "z")}
+"""The axes of a slice, the horizontal one first, by the axis that it cuts. In this order they are those of an array."""
+
+
+class Slices:
+    """For each contender the three slices through a chosen point, of a chosen field; cut here, not in the browser.
+
+    All fields but the error share one scale, whichever is shown and wherever it is cut; it is widened but not narrowed
+    until `restart`. That of the error follows its size.
+
+    **Arguments:**
+
+    - `labels`: of the contenders. `names`: of the fields. `points`: the coordinates along one side.
+
+    **Attributes:**
+
+    - `field`: the widget that chooses the field.
+    - `positions`: the sliders of the point's coordinates.
+    - `view`: what is displayed.
+    """
+
+    def __init__(self, labels: tuple[str, ...], names: tuple[str, ...], points: np.ndarray):
+        self._points = np.asarray(points, float)
+        self._values: dict[str, dict[str, np.ndarray]] = {}
+        self._fields, self._error = ColorScale(), ColorScale(ERROR_LABEL)
+        self._cut = ColumnDataSource({axis: [0.5] for axis in _PLANES})
+        shown = with_error_name(names)
+        first = AFTER_PHYSICS if AFTER_PHYSICS in shown else shown[0]
+        self.field = pmui.Select(label="Field", options=list(shown), value=first, **CONTROL)
+        span: dict[str, Any] = {"start": 0.0, "end": 1.0, "step": 0.01, "value": 0.5}
+        self.positions = {axis: pmui.FloatSlider(label=f"Cut at {axis}", **span, **CONTROL) for axis in "xyz"}
+        for widget in (self.field, *self.positions.values()):
+            widget.param.watch(lambda _: locked(self._draw), "value")
+        self._images = {label: {axis: self._make(axis) for axis in _PLANES} for label in labels}
+        self._contenders = ContenderHeadings(labels)
+        images = pn.Column(sizing_mode="stretch_width", margin=0)
+        for label, planes in self._images.items():
+            images += [self._contenders[label], image_row([image.figure for image in planes.values()])]
+        beside = pn.Column(
+            grid((self.field, {}), *((slider, {"md": 4, "lg": 12}) for slider in self.positions.values())),
+            self._fields.view,
+            self._error.view,
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+        self.view = pn.Column(
+            grid((beside, {"lg": 3}), (images, {"lg": 9})),
+            legend(("dashed", NEUTRAL_COLOR, "where the other two slices cut; click on a slice to move them")),
+            self._contenders.gaps,
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+        self._draw()
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self._values = {}
+        self._contenders.clear()
+        for images in self._images.values():
+            for image in images.values():
+                image.show(None)
+
+    def restart(self, quantity: str) -> None:
+        """Begin the scales anew, for another race, sample or component."""
+        self._values = {}
+        self._fields.restart(quantity)
+        self._error.restart(ERROR_LABEL)
+
+    def show(self, label: str, words: str, fields: Mapping[str, np.ndarray]) -> None:
+        """Show the fields of one sample for one contender."""
+        values = self._values[label] = with_error(fields)
+        self._fields.widen(field for name, field in values.items() if name != ERROR)
+        if ERROR in values:
+            self._error.follow(label, values[ERROR])
+        self._contenders.show(label, words, values.values())
+        self._draw()
+
+    def _draw(self) -> None:
+        scale = self._error if self.field.value == ERROR else self._fields
+        for other in (self._fields, self._error):
+            other.view.visible = other is scale
+        indices = {axis: int(np.abs(self._points - slider.value).argmin()) for axis, slider in self.positions.items()}
+        cut: dict[str, Any] = {axis: [float(self._points[index])] for axis, index in indices.items()}
+        if cut != self._cut.data:
+            self._cut.data = cut
+        for label, images in self._images.items():
+            for number, (axis, image) in enumerate(images.items()):
+                set_title(image.figure, f"{'–'.join(_PLANES[axis])} at {axis} = {cut[axis][0]:.2f}")
+                image.use(scale)
+                if label in self._values:
+                    image.show(self._values[label][self.field.value].take(indices[axis], number))
+
+    def _make(self, across: str) -> FieldImage:
+        axes = _PLANES[across]
+        image = FieldImage("", axes, self._points, self._fields)
+        # Light below dark: seen on every colour.
+        for color, dash, width in (("white", "solid", 2.5), ("black", "dashed", 1)):
+            image.figure.vspan(axes[0], source=self._cut, color=color, line_dash=dash, line_width=width, alpha=0.7)
+            image.figure.hspan(axes[1], source=self._cut, color=color, line_dash=dash, line_width=width, alpha=0.7)
+
+        def move(event: Any) -> None:
+            for axis, position in zip(axes, (event.x, event.y), strict=True):
+                self.positions[axis].value = min(max(position, 0.0), 1.0)
+
+        image.figure.on_event(Tap, move)
+        return image
