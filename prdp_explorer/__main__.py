@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from .engine import METRICS, TrainingRecords, train
-from .problems import SCENARIOS
+from .engine import METRICS, TrainingRecords, train, unsuited_combination
+from .problems import SCENARIOS, Scenario
 from .refinement import PRDP, TolerancePRDP
-
+from .solvers import SOLVERS, unsuited_solver
 
 _TOLERANCE_LIMITS = {name: limits for name, limits in TolerancePRDP.limits.items() if name.startswith("rtol")}
 """Of the flags that make PRDP refine a tolerance instead of K."""
@@ -88,11 +88,14 @@ def _list(options: argparse.Namespace) -> int:
             "id": scenario.id,
             "title": scenario.title,
             "summary": scenario.summary,
+            "teaches": scenario.teaches,
             "presets": list(scenario.presets),
             "solvers": _union(problem.solvers for problem in scenario.presets.values()),
             "differentiations": _union(problem.differentiations for problem in scenario.presets.values()),
             "full_iterations": {name: problem.full_iterations for name, problem in scenario.presets.items()},
             "chosen": list(scenario.chosen),
+            "deterministic": all(problem.deterministic for problem in scenario.presets.values()),
+            "not_offered": _not_offered(scenario),
         }
         for scenario in SCENARIOS.values()
     ]
@@ -104,11 +107,31 @@ def _list(options: argparse.Namespace) -> int:
             print(f"  {scenario['summary']}")
             for name in ("presets", "solvers", "differentiations"):
                 print(f"  {name}: {', '.join(scenario[name])}")
+            for entry in scenario["not_offered"]:
+                print(f"  not offered: {' with '.join(entry['names'])}: {entry['reason']}")
+            if scenario["deterministic"]:
+                print("  deterministic: the seed is not used")
             full = ", ".join(f"{count} ({preset})" for preset, count in scenario["full_iterations"].items())
             print(f"  iterations of full physics: {full}")
             for sentence in scenario["chosen"]:
                 print(f"  chosen, not published: {sentence}")
     return 0
+
+
+def _not_offered(scenario: Scenario) -> list[dict[str, Any]]:
+    """The solvers, and the pairs of solver and differentiation mode, that are not offered, with the reason."""
+    problem = next(iter(scenario.presets.values()))
+    refused = [
+        ((name,), unsuited_solver(solver, problem.operator_type))
+        for name, solver in SOLVERS.items()
+        if name not in problem.solvers and problem.operator_type is not None
+    ]
+    refused += [
+        ((solver, mode), unsuited_combination(solver, mode))
+        for solver in problem.solvers
+        for mode in problem.differentiations
+    ]
+    return [{"names": list(names), "reason": reason} for names, reason in refused if reason]
 
 
 def _union(groups: Any) -> list[str]:
@@ -165,10 +188,13 @@ def _trained(training: TrainingRecords) -> dict[str, Any]:
     for record in bar:
         records.append(record)
         bar.set_postfix(K=record.iterations, error=f"{record.validation:.3g}", refresh=False)
+    by_tolerance = training.settings.refinement["kind"] == "prdp-tolerance"
     return {
         **training.settings.to_json(),
         "full_iterations": training.settings.problem.full_iterations,
+        "deterministic": training.settings.problem.deterministic,
         "iterations": [record.iterations for record in records],
+        **({"rtol": [record.rtol for record in records]} if by_tolerance else {}),
         "train_loss": [record.train_loss for record in records],
         "validation": [training.initial_validation, *(record.validation for record in records)],
         "cumulative_iterations": sum(record.iterations for record in records),
@@ -181,7 +207,8 @@ def _trained(training: TrainingRecords) -> dict[str, Any]:
 def _print_summary(result: dict[str, Any]) -> None:
     epochs = len(result["iterations"])
     spent, full = result["cumulative_iterations"], epochs * result["full_iterations"]
-    print(f"{result['scenario']} ({result['preset']}), seed {result['seed']}: {result['status']} after {epochs} epochs")
+    seed = "deterministic, the seed is not used" if result["deterministic"] else f"seed {result['seed']}"
+    print(f"{result['scenario']} ({result['preset']}), {seed}: {result['status']} after {epochs} epochs")
     print(f"validation error {result['validation'][0]:.4g} before training, {result['validation'][-1]:.4g} at the end")
     if epochs:
         print(

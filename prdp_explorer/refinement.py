@@ -499,7 +499,7 @@ def check_values(kind: type[AbstractController], values: Mapping[str, Any]) -> N
     for low, high in (("initial", "maximum"), ("rtol_floor", "rtol_initial")):
         if low in values and high in values and np.any(np.asarray(values[low]) > values[high]):
             raise ValueError(
-                f"`{low}` must not exceed `{high}`; got {low} {values[low]} and {high} {values[high]}. "
+                f"`{low}` must not exceed `{high}`; got {low} {values[low]!s} and {high} {values[high]!s}. "
                 "Lower the one or raise the other."
             )
 

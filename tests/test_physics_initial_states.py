@@ -1,11 +1,17 @@
 """Random initial states."""
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
 
 from prdp_explorer.physics import (
+    divergence,
     interior_points,
+    periodic_fourier_series,
+    project_divergence_free,
+    smoothed_noise_velocity,
     truncated_fourier_series,
 )
 
@@ -60,10 +66,10 @@ class TestTruncatedFourierSeries:
 
     @pytest.mark.parametrize("dimensions", [2, 3])
     def test_in_more_dimensions_each_mode_has_an_amplitude_for_every_product(self, dimensions):
-        samples = truncated_fourier_series(5, 60, 12, 3, dimensions)
-        assert samples.shape == (60,) + (12,) * dimensions
+        samples = truncated_fourier_series(5, 60, 8, 3, dimensions)
+        assert samples.shape == (60,) + (8,) * dimensions
         assert samples.dtype == np.float32
-        angles = 2 * np.pi * np.outer(np.arange(1, 4), np.arange(1, 13) / 13)
+        angles = 2 * np.pi * np.outer(np.arange(1, 4), np.arange(1, 9) / 9)
         letters = "xyz"[:dimensions]
         products = np.concatenate(
             [
@@ -79,7 +85,7 @@ class TestTruncatedFourierSeries:
 
     @pytest.mark.parametrize("dimensions", [1, 2, 3])
     def test_the_deviation_is_the_same_in_all_dimensions(self, dimensions):
-        samples = truncated_fourier_series(2, 500, 15, 5, dimensions)
+        samples = truncated_fourier_series(2, 300, 11, 5, dimensions)
         assert samples.std() == pytest.approx(np.sqrt(5 / 3), rel=0.05)
 
     def test_in_two_dimensions_the_seed_decides(self):
@@ -118,15 +124,15 @@ class TestSmoothedNoiseVelocity:
         np.testing.assert_allclose(velocity.mean(axis=(-2, -1)), 0, atol=1e-6)
         np.testing.assert_allclose(divergence(velocity), 0, atol=1e-4)  # float32's rounding, times 97
         assert velocity.std() == pytest.approx(np.sqrt(0.5), abs=0.1)
-        assert np.abs(np.diff(velocity, axis=-1)).max() < 0.5
+        assert np.diff(velocity, axis=-1).var() < 0.2 * velocity.var()  # of white noise, twice as much
 
     def test_samples_have_their_own_seeds(self):
-        velocity = smoothed_noise_velocity(3, 4, 16)
-        np.testing.assert_array_equal(smoothed_noise_velocity(3, 4, 16), velocity)
-        np.testing.assert_allclose(smoothed_noise_velocity(5, 1, 16)[0], velocity[2], atol=1e-6)
+        velocity = smoothed_noise_velocity(3, 3, 16)
+        np.testing.assert_array_equal(smoothed_noise_velocity(3, 3, 16), velocity)
+        np.testing.assert_allclose(smoothed_noise_velocity(5, 3, 16)[0], velocity[2], atol=1e-6)
         assert np.abs(velocity[0] - velocity[1]).max() > 0.1
         with jax.enable_x64(True):
-            np.testing.assert_allclose(smoothed_noise_velocity(3, 4, 16), velocity, atol=1e-6)
+            np.testing.assert_allclose(smoothed_noise_velocity(3, 3, 16), velocity, atol=1e-6)
 
     def test_the_published_recipe_step_by_step(self):
         """Sample 4 of the reference code: its keys, its smoothing, its normalisation, its projection."""

@@ -1,18 +1,34 @@
 """What a person sets: the drawer's widgets, their checks, and the values they stand for."""
 
+import html
 from collections.abc import Callable
 from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
 
-from ..engine import LIMITS, Race, RunSettings
+from ..engine import LIMITS, Race, RunSettings, unsuited_combination
 from ..problems import SCENARIOS, Problem, problem_named
-from ..refinement import PRDP, Constant, Limits, values_of
+from ..refinement import PRDP, Constant, Limits, TolerancePRDP, values_of
+from ..solvers import SOLVERS, unsuited_solver
 from ._session import notify
 
 PRDP_LABEL = "PRDP"
 FULL_LABEL = "full physics"
+
+
+REFINES = {"iterations K": "prdp", "tolerance": "prdp-tolerance"}
+"""What PRDP may refine, for people, and the kind of controller that does so."""
+
+MODES = {
+    "implicit": "solves the transposed system with as many iterations",
+    "unrolled": "goes back through all K iterations",
+    "exact-adjoint": "solves the transposed system to rounding",
+    "truncated": "goes back through the last 5 iterations",
+    "one-step": "goes back through the last iteration",
+    "detached": "lets no gradient through the physics",
+}
+"""What each differentiation mode does, in a few words."""
 
 
 class NumberField:
@@ -105,7 +121,7 @@ class Controls(pn.viewable.Viewer):
       under way was edited; may raise `ValueError`.
     """
 
-    def __init__(self, on_live_edit: Callable[[str, dict[str, float]], None]):
+    def __init__(self, on_live_edit: Callable[[str, dict[str, Any]], None]):
         super().__init__()
         self._on_live_edit = on_live_edit
         self.scenario = pmui.Select(
@@ -115,13 +131,16 @@ class Controls(pn.viewable.Viewer):
             **_WIDE,
         )
         self.preset = pmui.RadioButtonGroup(label="Preset", **_WIDE)
+        self._showing = False
         self.solver = pmui.Select(label="Inner solver", description="Solves the physics' linear system.", **_WIDE)
         self.differentiation = pmui.Select(
             label="Differentiation mode",
-            description="How the gradient passes the inner solver: implicit solves the transposed system, unrolled "
-            "goes back through all K iterations.",
+            description="How the gradient passes the inner solver. During a race the new step is compiled in the "
+            "background and then takes over.",
             **_WIDE,
         )
+        self._mode_note, self._solver_note, self._teaches = _note(), _note(), _note()
+        self.refines = pmui.RadioButtonGroup(label="What to refine", options=REFINES, value="prdp", **_WIDE)
         self._fields = {
             "tau_step": self._field("tau_step", "τ_step: plateau", PRDP.limits["tau_step"], PRDP_LABEL, slider=True),
             "tau_stop": self._field("tau_stop", "τ_stop: worth it", PRDP.limits["tau_stop"], PRDP_LABEL, slider=True),
@@ -130,6 +149,14 @@ class Controls(pn.viewable.Viewer):
             "initial": self._field("initial", "First K", PRDP.limits["initial"]),
             "step": self._field("step", "K added", PRDP.limits["step"], PRDP_LABEL),
             "maximum": self._field("maximum", "Largest K", PRDP.limits["maximum"], PRDP_LABEL),
+            **{
+                name: self._field(name, label, TolerancePRDP.limits[name], *edited)
+                for name, label, *edited in (
+                    ("rtol_initial", "First tolerance"),
+                    ("rtol_factor", "Multiplied by", PRDP_LABEL),
+                    ("rtol_floor", "Smallest tolerance", PRDP_LABEL),
+                )
+            },
             "full_iterations": self._field(
                 "iterations", "K of full physics", Constant.limits["iterations"], FULL_LABEL
             ),
@@ -139,23 +166,36 @@ class Controls(pn.viewable.Viewer):
                 "learning_rate", "Learning rate", LIMITS["learning_rate"], PRDP_LABEL, FULL_LABEL
             ),
         }
-        self._locked_in_race = [self._fields[name] for name in ("initial", "epochs", "seed")]
+        self._locked_in_race = [self._fields[name] for name in ("initial", "rtol_initial", "epochs")]
+        view = {name: field.view for name, field in self._fields.items()}
+        self._counted = _pair(view["initial"], view["step"])
+        self._by_tolerance = pmui.Column(
+            view["rtol_initial"], _pair(view["rtol_factor"], view["rtol_floor"]), visible=False, margin=0,
+            sizing_mode="stretch_width",
+        )  # fmt: skip
         self._show_scenario()
         self.scenario.param.watch(lambda _: self._show_scenario(), "value")
         self.preset.param.watch(lambda _: self._show_preset(), "value")
-        view = {name: field.view for name, field in self._fields.items()}
+        self.solver.param.watch(lambda _: self._show_solver(), "value")
+        self.differentiation.param.watch(lambda event: self._switch(event.old, event.new), "value")
+        self.refines.param.watch(lambda _: self._show_refinement(), "value")
         self._layout = pmui.Column(
             _heading("Problem"),
             self.scenario,
+            self._teaches,
             self.preset,
-            self.differentiation,
             self.solver,
+            self._solver_note,
+            self.differentiation,
+            self._mode_note,
             _heading("When to refine", "These act at once, also during a race."),
             view["tau_step"],
             view["tau_stop"],
             _pair(view["window"], view["ema_window"]),
-            _heading("How much physics", "Inner iterations K."),
-            _pair(view["initial"], view["step"]),
+            _heading("How much physics", "What a refinement changes, and its bounds; K counts inner iterations."),
+            self.refines,
+            self._counted,
+            self._by_tolerance,
             _pair(view["maximum"], view["full_iterations"]),
             _heading("Training"),
             _pair(view["epochs"], view["seed"]),
@@ -178,9 +218,11 @@ class Controls(pn.viewable.Viewer):
 
     def contenders(self) -> dict[str, dict[str, Any]]:
         """The controllers of the race by label, as plain data."""
-        values = {name: self._fields[name].value for name in PRDP.limits}
+        kind = self.refines.value
+        limits = PRDP.limits if kind == "prdp" else TolerancePRDP.limits
+        values = {name: self._fields[name].value for name in limits if name in self._fields}
         return {
-            PRDP_LABEL: {"kind": "prdp", **values},
+            PRDP_LABEL: {"kind": kind, **values},
             FULL_LABEL: {"kind": "constant", "iterations": self._fields["full_iterations"].value},
         }
 
@@ -195,10 +237,11 @@ class Controls(pn.viewable.Viewer):
 
     def lock(self, locked: bool) -> None:
         """Lock what cannot change during a race, or unlock it."""
-        for widget in (self.scenario, self.preset, self.solver, self.differentiation):
+        for widget in (self.scenario, self.preset, self.solver, self.refines):
             widget.disabled = locked
         for field in self._locked_in_race:
             field.lock(locked)
+        self._fields["seed"].lock(locked or self.problem.deterministic)
 
     def copy_from(self, race: Race) -> None:
         """Show the settings of a race that was started elsewhere."""
@@ -206,11 +249,13 @@ class Controls(pn.viewable.Viewer):
         self.scenario.value = settings.scenario
         self.preset.value = settings.preset
         self.solver.value = settings.solver
-        self.differentiation.value = settings.differentiation
+        self._show_differentiation(settings.differentiation)
+        self.refines.value = settings.refinement["kind"]
         for name in ("seed", "epochs", "learning_rate"):
             self._fields[name].show(getattr(settings, name))
         for name, value in settings.values.items():
-            self._fields[name].show(value)
+            if name in self._fields:
+                self._fields[name].show(value)
         self._fields["full_iterations"].show(race.runs[FULL_LABEL].settings.largest_iterations)
 
     def _field(self, name: str, label: str, limits: Limits, *contenders: str, slider: bool = False) -> NumberField:
@@ -221,7 +266,9 @@ class Controls(pn.viewable.Viewer):
         return NumberField(name, label, limits, edit, slider=slider)
 
     def _show_scenario(self) -> None:
-        presets = list(SCENARIOS[self.scenario.value].presets)
+        scenario = SCENARIOS[self.scenario.value]
+        self._teaches.object = _small(scenario.summary)
+        presets = list(scenario.presets)
         self.preset.param.update(options=presets, value=presets[0])
         self._show_preset()
 
@@ -229,14 +276,54 @@ class Controls(pn.viewable.Viewer):
         """Fill in what the preset says."""
         problem = self.problem
         self.solver.param.update(options=list(problem.solvers), value=problem.solvers[0])
-        self.differentiation.param.update(options=list(problem.differentiations), value=problem.differentiations[0])
-        for name, value in values_of(problem.controller).items():
-            self._fields[name].show(value)
+        self._show_solver()
+        missing = [name for name in SOLVERS if name not in problem.solvers]
+        reasons = [unsuited_solver(SOLVERS[name], problem.operator_type) for name in missing if problem.operator_type]
+        self._solver_note.object = _small(
+            "Not offered: " + "; ".join(filter(None, reasons)) + "." if any(reasons) else ""
+        )
+        values = {**values_of(TolerancePRDP(maximum=problem.full_iterations)), **values_of(problem.controller)}
+        for name, value in values.items():
+            if name in self._fields:
+                self._fields[name].show(value)
+        self._fields["seed"].lock(problem.deterministic)
         self._fields["full_iterations"].show(problem.full_iterations)
         self._fields["epochs"].show(problem.epochs)
         self._fields["learning_rate"].show(problem.learning_rate)
         if self._fields["seed"].value == LIMITS["seed"].maximum:
             self._fields["seed"].show(0)
+
+    def _show_solver(self) -> None:
+        """Offer the differentiation modes that go with the solver."""
+        modes = [mode for mode in self.problem.differentiations if not unsuited_combination(self.solver.value, mode)]
+        self.differentiation.options = modes
+        kept = self.differentiation.value in modes
+        self._show_differentiation(self.differentiation.value if kept else modes[0])
+
+    def _show_differentiation(self, mode: str) -> None:
+        """Show a mode; this is no edit."""
+        self._showing = True
+        try:
+            self.differentiation.value = mode
+            self._mode_note.object = _small(f"{mode} {MODES[mode]}.")
+        finally:
+            self._showing = False
+
+    def _switch(self, old: str, new: str) -> None:
+        """A person chose another differentiation mode: a race under way goes on with it."""
+        if self._showing:
+            return
+        try:
+            for label in (PRDP_LABEL, FULL_LABEL):
+                self._on_live_edit(label, {"differentiation": new})
+        except ValueError as error:
+            notify(str(error))
+            new = old
+        self._show_differentiation(new)
+
+    def _show_refinement(self) -> None:
+        by_tolerance = self.refines.value != "prdp"
+        self._counted.visible, self._by_tolerance.visible = not by_tolerance, by_tolerance
 
 
 _WIDE: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width", "margin": (7, 10)}
@@ -249,6 +336,14 @@ def _heading(title: str, note: str = "") -> pn.pane.HTML:
         sizing_mode="stretch_width",
         margin=0,
     )
+
+
+def _note() -> pn.pane.HTML:
+    return pn.pane.HTML(sizing_mode="stretch_width", margin=(0, 12))
+
+
+def _small(text: str) -> str:
+    return f'<span style="font-size:12px;opacity:.75">{html.escape(text)}</span>' if text else ""
 
 
 def _pair(left: Any, right: Any) -> pmui.Row:

@@ -239,7 +239,7 @@ class Explorer(pn.viewable.Viewer):
             if speed == pace:
                 self.speed.value = name
 
-    def _edit(self, label: str, changes: dict[str, float]) -> None:
+    def _edit(self, label: str, changes: dict[str, Any]) -> None:
         """Pass an edit on to a run under way."""
         if self.race is not None and not self.race.runs[label].ended:
             self.race.runs[label].adjust(**changes)

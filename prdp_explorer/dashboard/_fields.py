@@ -20,7 +20,7 @@ from ._theme import CONTROL, card, grid
 
 _BY_DIMENSIONS: dict[int, type[Lines] | type[Images] | type[Slices]] = {1: Lines, 2: Images, 3: Slices}
 
-ECHO_SECONDS = 3.0
+ECHO_SECONDS = 10.0
 """How late a busy browser may report an epoch that the slider was set to here. It is not taken for a person's choice
 unless the slider was also released there."""
 
@@ -86,7 +86,7 @@ class Fields(pn.viewable.Viewer):
         self._offered: tuple[bool, bool] | None = None
         self._shown: dict[str, Any] = {}
         self._moving = False
-        self._followed: deque[tuple[int, float]] = deque(maxlen=64)
+        self._followed: deque[tuple[int, float]] = deque(maxlen=128)
         self.component = pmui.Select(label="Component", **CONTROL)
         self.sample = pmui.IntSlider(label="Validation sample", start=1, end=5, value=1, **CONTROL)
         self.epoch = pmui.IntSlider(label="Epoch shown", start=0, end=100, value=0, **CONTROL)
@@ -176,7 +176,8 @@ class Fields(pn.viewable.Viewer):
         if chosen != self._chosen:
             self._chosen = chosen
             if self._fields is not None:
-                self._fields.restart(self.component.value or problem.quantity)
+                component = self.component.value
+                self._fields.restart(f"{component} ({problem.quantity})" if component else problem.quantity)
             if self._parameters is not None:
                 self._parameters.restart(run.settings.epochs)
         if self._fields is not None:

@@ -5,7 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import panel as pn
-from bokeh.models import BasicTicker, ColumnDataSource, FixedTicker, HoverTool, Image, LinearColorMapper, Range1d
+from bokeh.models import (
+    BasicTicker,
+    ColumnDataSource,
+    FixedTicker,
+    HoverTool,
+    Image,
+    LinearColorMapper,
+    PrintfTickFormatter,
+    Range1d,
+)
 
 from ._theme import (
     CONTENDER_COLORS,
@@ -23,12 +32,9 @@ from ._theme import (
     see_through,
 )
 
-AFTER_PHYSICS = "after the physics"
 TARGET = "target"
 ERROR = "error"
-"""The difference of these two, for snapshots that have both."""
-
-ERROR_LABEL = f"{ERROR}: {AFTER_PHYSICS} − {TARGET}"
+"""The difference of what is named just before the target, "after …", and the target, for snapshots that have both."""
 
 _STEPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 _COARSE_STEPS = (1.0, 2.0, 5.0)
@@ -50,7 +56,7 @@ class Images:
     """
 
     def __init__(self, labels: tuple[str, ...], names: tuple[str, ...], points: np.ndarray):
-        self._fields, self._error = ColorScale(), ColorScale(ERROR_LABEL)
+        self._fields, self._error = ColorScale(), ColorScale(error_label(names))
         shown = with_error_name(names)
         self._images = {
             label: {
@@ -63,7 +69,7 @@ class Images:
         scales = [self._fields, self._error] if ERROR in shown else [self._fields]
         self.view = pn.Column(sizing_mode="stretch_width", margin=0)
         for label, images in self._images.items():
-            self.view += [self._contenders[label], image_row([image.figure for image in images.values()], fewest=4)]
+            self.view += [self._contenders[label], image_row([image.figure for image in images.values()])]
         self.view += [grid(*((scale.view, {"sm": 6}) for scale in scales)), self._contenders.gaps]
 
     def clear(self) -> None:
@@ -76,7 +82,7 @@ class Images:
     def restart(self, quantity: str) -> None:
         """Begin the scales anew, for another race, sample or component."""
         self._fields.restart(quantity)
-        self._error.restart(ERROR_LABEL)
+        self._error.restart()
 
     def show(self, label: str, words: str, fields: Mapping[str, np.ndarray]) -> None:
         """Show the fields of one sample for one contender."""
@@ -140,7 +146,8 @@ class ColorScale:
     """
 
     def __init__(self, label: str = ""):
-        self.mapper = LinearColorMapper(palette=DIVERGING_PALETTE, low=-1, high=1, nan_color=NEUTRAL_COLOR)
+        self._palette: Sequence[str] = DIVERGING_PALETTE
+        self.mapper = LinearColorMapper(palette=self._palette, low=-1, high=1, nan_color=NEUTRAL_COLOR)
         self._range = Range1d(start=-1, end=1)
         self._source = ColumnDataSource({"image": [], "start": [], "width": []})
         self._bar = make_figure(
@@ -151,18 +158,19 @@ class ColorScale:
             self._source, Image(image="image", x="start", y=0, dw="width", dh=1, color_mapper=self.mapper)
         )
         self._bar.xaxis.ticker = BasicTicker(desired_num_ticks=5)
+        self._bar.xaxis.formatter = PrintfTickFormatter(format="%.4g")
         self._bar.yaxis.visible = False
         self._bar.grid.visible = False
-        self._bar.outline_line_color = None
         self.view = as_pane(see_through(self._bar))
         self._set(-1.0, 1.0)
-        self.restart(label)
+        self.restart()
 
-    def restart(self, label: str) -> None:
-        """Forget the values so far and change the label."""
+    def restart(self, label: str | None = None) -> None:
+        """Forget the values so far, and change the label if another is given."""
         self._low, self._high = math.inf, -math.inf
         self._largest: dict[str, float] = {}
-        self._bar.xaxis.axis_label = label
+        if label is not None:
+            self._bar.xaxis.axis_label = label
 
     def widen(self, fields: Iterable[np.ndarray]) -> None:
         """Let the scale hold these values beside those so far."""
@@ -185,7 +193,9 @@ class ColorScale:
 
     def _set(self, low: float, high: float) -> None:
         palette = DIVERGING_PALETTE if low == -high else SEQUENTIAL_PALETTE
-        self.mapper.update(palette=palette, low=low, high=high)
+        if self._palette is not palette:  # hundreds of colours, which Bokeh would check one by one
+            self._palette = self.mapper.palette = palette
+        self.mapper.update(low=low, high=high)
         self._range.update(start=low, end=high)
         colors = np.linspace(low, high, len(palette), dtype=np.float32)
         self._source.data = {"image": [colors[None, :]], "start": [low], "width": [high - low]}
@@ -203,7 +213,7 @@ class ContenderHeadings:
         self._colors = dict(zip(labels, CONTENDER_COLORS, strict=True))
         self._headings = {label: contender_heading() for label in labels}
         self._gaps: dict[str, bool] = {}
-        self.gaps = legend(("square", NEUTRAL_COLOR, "not a number: this run diverged"))
+        self.gaps = legend(("square", NEUTRAL_COLOR, "not a number: the run diverged"))
         self.clear()
 
     def __getitem__(self, label: str) -> pn.pane.HTML:
@@ -222,17 +232,28 @@ class ContenderHeadings:
         self.gaps.visible = any(self._gaps.values())
 
 
+def result_of(names: Sequence[str]) -> str | None:
+    """The field that is compared with the target, if there is one: the last "after …" of fields with these names."""
+    before = [name for name in names[: names.index(TARGET)] if name.startswith("after ")] if TARGET in names else []
+    return before[-1] if before else None
+
+
+def error_label(names: Sequence[str]) -> str:
+    """What the error is, in words."""
+    return f"{ERROR}: {result_of(names)} − {TARGET}"
+
+
 def with_error_name(names: Sequence[str]) -> tuple[str, ...]:
     """The names of what is shown of fields with these names."""
-    return (*names, ERROR) if AFTER_PHYSICS in names and TARGET in names else tuple(names)
+    return (*names, ERROR) if result_of(names) else tuple(names)
 
 
 def with_error(fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The fields as the browser gets them, and the error where there is one."""
     values = {name: as_sent(field) for name, field in fields.items()}
-    if ERROR in with_error_name(tuple(values)):
+    if (result := result_of(list(values))) is not None:
         with np.errstate(over="ignore"):
-            values[ERROR] = as_sent(values[AFTER_PHYSICS] - values[TARGET])
+            values[ERROR] = as_sent(values[result] - values[TARGET])
     return values
 
 

@@ -10,12 +10,12 @@ from bokeh.events import Tap
 from bokeh.models import ColumnDataSource
 
 from ._fields_images import (
-    AFTER_PHYSICS,
     ERROR,
-    ERROR_LABEL,
     ColorScale,
     ContenderHeadings,
     FieldImage,
+    error_label,
+    result_of,
     with_error,
     with_error_name,
 )
@@ -46,12 +46,14 @@ class Slices:
     def __init__(self, labels: tuple[str, ...], names: tuple[str, ...], points: np.ndarray):
         self._points = np.asarray(points, float)
         self._values: dict[str, dict[str, np.ndarray]] = {}
-        self._fields, self._error = ColorScale(), ColorScale(ERROR_LABEL)
+        self._fields, self._error = ColorScale(), ColorScale(error_label(names))
         self._cut = ColumnDataSource({axis: [0.5] for axis in _PLANES})
         shown = with_error_name(names)
-        first = AFTER_PHYSICS if AFTER_PHYSICS in shown else shown[0]
-        self.field = pmui.Select(label="Field", options=list(shown), value=first, **CONTROL)
-        span: dict[str, Any] = {"start": 0.0, "end": 1.0, "step": 0.01, "value": 0.5}
+        self.field = pmui.Select(label="Field", options=list(shown), value=result_of(names) or shown[0], **CONTROL)
+        # One step of a slider is one point, so that it never says another position than the titles.
+        side = self._points.tolist()
+        span: dict[str, Any] = {"start": side[0], "end": side[-1], "value": side[len(side) // 2]}
+        span["step"] = (side[-1] - side[0]) / (len(side) - 1)
         self.positions = {axis: pmui.FloatSlider(label=f"Cut at {axis}", **span, **CONTROL) for axis in "xyz"}
         for widget in (self.field, *self.positions.values()):
             widget.param.watch(lambda _: locked(self._draw), "value")
@@ -88,7 +90,7 @@ class Slices:
         """Begin the scales anew, for another race, sample or component."""
         self._values = {}
         self._fields.restart(quantity)
-        self._error.restart(ERROR_LABEL)
+        self._error.restart()
 
     def show(self, label: str, words: str, fields: Mapping[str, np.ndarray]) -> None:
         """Show the fields of one sample for one contender."""
@@ -103,7 +105,7 @@ class Slices:
         scale = self._error if self.field.value == ERROR else self._fields
         for other in (self._fields, self._error):
             other.view.visible = other is scale
-        indices = {axis: int(np.abs(self._points - slider.value).argmin()) for axis, slider in self.positions.items()}
+        indices = {axis: self._nearest(slider.value) for axis, slider in self.positions.items()}
         cut: dict[str, Any] = {axis: [float(self._points[index])] for axis, index in indices.items()}
         if cut != self._cut.data:
             self._cut.data = cut
@@ -113,6 +115,9 @@ class Slices:
                 image.use(scale)
                 if label in self._values:
                     image.show(self._values[label][self.field.value].take(indices[axis], number))
+
+    def _nearest(self, position: float) -> int:
+        return int(np.abs(self._points - position).argmin())
 
     def _make(self, across: str) -> FieldImage:
         axes = _PLANES[across]
@@ -124,7 +129,7 @@ class Slices:
 
         def move(event: Any) -> None:
             for axis, position in zip(axes, (event.x, event.y), strict=True):
-                self.positions[axis].value = min(max(position, 0.0), 1.0)
+                self.positions[axis].value = float(self._points[self._nearest(position)])
 
         image.figure.on_event(Tap, move)
         return image

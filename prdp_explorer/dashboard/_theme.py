@@ -153,35 +153,31 @@ def make_image_figure(title: str, x_label: str, y_label: str, **options: Any) ->
     )
     plot.min_border_right = 20
     plot.grid.visible = False
-    plot.outline_line_color = None  # the page's theme would draw it in the dark only
     return see_through(plot)
 
 
 def see_through(plot: figure) -> figure:
-    """Let the card be seen behind a figure: the page's theme gives one that comes later a background of its own."""
+    """Let the card be seen behind a figure: the page's theme gives one that comes later a background of its own.
+
+    Without an outline, which that theme would draw in the dark only, and Bokeh 3.9 around the last mark as well.
+    """
     plot.background_fill_alpha = plot.border_fill_alpha = 0
+    plot.outline_line_color = None
     return plot
 
 
-def image_row(plots: Sequence[figure], fewest: int = 1) -> pmui.Grid:
-    """Figures with square frames: all in a row on wide pages, three on narrower ones, two on a telephone.
-
-    **Arguments:**
-
-    - `fewest`: columns that a wide page has even if there are fewer figures, so that a few are not huge.
-    """
-    columns = max(len(plots), fewest)
-    return pmui.Grid(
-        *(
-            pmui.Grid(
-                pn.pane.Bokeh(plot, sizing_mode="scale_width", aspect_ratio=1, margin=0),
-                size={"xs": 3 * columns, "sm": 2 * columns, "lg": 6},
-            )
-            for plot in plots
-        ),
-        container=True,
-        columns=6 * columns,
+def image_row(plots: Sequence[figure]) -> pn.Column:
+    """Figures with square frames: all in a row on wide pages, fewer on narrower ones, two on a telephone."""
+    side = f"max({99.9 / len(plots):.3f}%, min(48%, 190px))"
+    return pn.Column(
+        *(pn.pane.Bokeh(plot, sizing_mode="scale_width", aspect_ratio=1, margin=0) for plot in plots),
         sizing_mode="stretch_width",
+        margin=0,
+        styles={
+            "display": "grid",
+            "grid-template-columns": f"repeat(auto-fill, minmax({side}, 1fr))",
+            "max-width": f"{400 * len(plots)}px",
+        },
     )
 
 

@@ -16,5 +16,6 @@ from ._settings import LIMITS as LIMITS
 from ._settings import METRICS as METRICS
 from ._settings import RunSettings as RunSettings
 from ._settings import settings_for as settings_for
+from ._settings import unsuited_combination as unsuited_combination
 from ._training import TrainingRecords as TrainingRecords
 from ._training import train as train

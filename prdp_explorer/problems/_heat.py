@@ -199,8 +199,10 @@ HEAT_3D = Scenario(
             full_iterations=29,
             num_points=16,
             diffusion=0.0014,
-            num_modes=3,
-            num_validation_samples=10,
+            num_modes=2,
+            decay_rate=0.75,
+            num_training_samples=300,
+            num_validation_samples=20,
             controller=_HEAT_3D_CONTROLLER,
         ),
         "paper": HeatEmulator(

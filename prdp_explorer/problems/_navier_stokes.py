@@ -70,7 +70,7 @@ class NavierStokesCorrector(Problem):
         self.num_points = fine_points // 2
         self.epochs = epochs
         self._network = (channels, blocks)
-        self._averages = averages
+        self._averages: Literal["published", "proper"] = averages
         self._samples = (num_training_samples, num_validation_samples)
 
     def data(self):

@@ -1,0 +1,53 @@
+"""Train every scenario × solver × differentiation mode that `list` offers for a few epochs; none may be non-finite.
+
+    python benchmarks/every_combination.py                     # the live presets (about half an hour on 2 cores)
+    python benchmarks/every_combination.py heat-1d burgers-1d
+
+Prints a line a combination, and the reason for each that is not offered; exits with 1 if one was not finite.
+"""
+
+import argparse
+import sys
+
+from prdp_explorer import train
+from prdp_explorer.engine import forget_programs, unsuited_combination
+from prdp_explorer.problems import SCENARIOS
+from prdp_explorer.solvers import SOLVERS, unsuited_solver
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="default: all")
+    parser.add_argument("--epochs", type=int, default=3, metavar="N", help="default 3")
+    options = parser.parse_args()
+    trained = refused = bad = 0
+    for name in options.scenarios or SCENARIOS:
+        problem = SCENARIOS[name].presets["live"]
+        for solver in SOLVERS:
+            reason = problem.operator_type and unsuited_solver(SOLVERS[solver], problem.operator_type)
+            if reason:
+                print(f"{name} × {solver}: not offered: {reason}", flush=True)
+                refused += 1
+                continue
+            for mode in problem.differentiations:
+                reason = unsuited_combination(solver, mode)
+                if reason:
+                    print(f"{name} × {solver} × {mode}: not offered: {reason}", flush=True)
+                    refused += 1
+                    continue
+                training = train(name, solver=solver, differentiation=mode, epochs=options.epochs)
+                records = list(training)
+                bad += training.status != "finished"
+                trained += 1
+                print(
+                    f"{name} × {solver} × {mode}: {training.status}, loss {records[-1].train_loss:.3g}, "
+                    f"error {records[-1].validation:.3g}, compiled in {training.seconds['compile']:.1f} s",
+                    flush=True,
+                )
+        forget_programs()
+    print(f"{trained} combinations trained, {bad} of them not to the end; {refused} are not offered")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
