@@ -13,15 +13,20 @@ from training_helpers import (
     PATIENCE,
     TOY,
     BlockingToy,
+    GatedToy,
+    PlainToy,
     Toy,
     adjustments,
     timeless,
+    wait_for_adjustment,
     wait_for_epoch,
     wait_for_state,
 )
 
-from prdp_explorer import Constant, Engine, Run, Scheduled, train
-from prdp_explorer.engine import ENDED
+from prdp_explorer import Constant, Engine, Race, Run, Scheduled, train
+from prdp_explorer.engine import ENDED, RECORD, as_records, settings_for
+from prdp_explorer.engine._training import Training
+from prdp_explorer.solvers import Detached, Unrolled
 
 ENDLESS = 100_000
 
@@ -368,6 +373,255 @@ class TestAdjust:
         assert run.wait(timeout=PATIENCE)
         with pytest.raises(ValueError, match=r"This run is over \(finished\)"):
             run.adjust(tau_step=0.5)
+
+
+class NoUnrolling(Toy):
+    """Raises where the engine traces it for unrolled differentiation."""
+
+    def loss(self, model, batch, solve):
+        if isinstance(solve.differentiation, Unrolled):
+            raise RuntimeError("no such gradient")
+        return super().loss(model, batch, solve)
+
+
+def replayed(run: Run, records: int) -> list[str]:
+    """The first records of a training without an engine that is adjusted at the epochs that a run's log says."""
+    training = Training(run.started_with)
+    rows = []
+    for epoch, values in [*adjustments(run), (records, {})]:
+        while training.epoch < min(epoch, records) - 1:
+            rows.append(training.advance(min(epoch, records) - 1 - training.epoch))
+        if values:
+            training.adjust(values)
+    return timeless(as_records(np.concatenate([np.zeros(0, RECORD), *rows])))
+
+
+class TestModes:
+    """The differentiation mode of a running race can be switched."""
+
+    def test_training_goes_on_while_the_new_step_is_compiled_and_then_it_takes_over(self, engine: Engine):
+        problem = GatedToy(Detached)
+        run = engine.start(problem, epochs=ENDLESS, pace=50.0)
+        wait_for_epoch(run, 3)
+        run.adjust(differentiation="detached")
+        assert run.settings.differentiation == "detached"
+        assert problem.entered.wait(PATIENCE)
+        asked = run.epoch
+        wait_for_epoch(run, asked + 10)
+        assert (run.state, run.compilations, adjustments(run)) == ("running", 1, [])
+        (compiling,) = (event for event in run.log.events if event.name == "compiling")
+        assert 3 < compiling.epoch <= asked + 1
+        assert compiling.values == {"differentiation": "detached"}
+        assert compiling.message == "Compiling for detached differentiation; training goes on meanwhile."
+        problem.released.set()
+        acted = wait_for_adjustment(run, "differentiation")
+        traces = problem.traces
+        wait_for_epoch(run, acted + 10)
+        run.stop()
+        wait_for_state(run, "stopped")
+        assert acted > asked + 10
+        assert adjustments(run) == [(acted, {"differentiation": "detached"})]
+        (event,) = (event for event in run.log.events if event.name == "adjust")
+        assert event.message == f"From epoch {acted} on: differentiation = detached."
+        assert (run.compilations, problem.traces) == (2, traces)
+        assert run.seconds["compile"] > 0
+        rows = run.log.read()
+        assert rows["epoch"].tolist() == list(range(len(rows)))
+        # Without a gradient plain descent stands still, from the very epoch that the log names.
+        assert (np.diff(rows["validation"][:acted]) != 0).all()
+        assert set(rows["validation"][acted:]) == {rows["validation"][acted - 1]}
+
+    def test_equals_a_training_that_is_switched_at_the_same_epochs(self, engine: Engine):
+        run = engine.start(TOY, Constant(5), epochs=ENDLESS, seed=3, pace=500.0)
+        wait_for_epoch(run, 5)
+        acted = 0
+        for number, mode in enumerate(("unrolled", "implicit")):
+            run.adjust(differentiation=mode)
+            assert run.wait(lambda run, n=number: len(adjustments(run)) > n, PATIENCE)
+            acted, values = adjustments(run)[number]
+            assert values == {"differentiation": mode}
+            wait_for_epoch(run, acted + 5)
+        run.stop()
+        wait_for_state(run, "stopped")
+        assert timeless(run.log.records) == replayed(run, len(run.log))
+        # Here both modes have the same gradient but for rounding, so that the switch leaves no trace.
+        undisturbed = Training(run.started_with).advance(min(len(run.log), 200))
+        found = run.log.read()[: len(undisturbed)]
+        np.testing.assert_allclose(found["validation"], undisturbed["validation"], rtol=1e-3)
+
+    def test_of_both_contenders_at_once(self, engine: Engine):
+        problem = Toy()
+        race = engine.race(problem, {"PRDP": None, "full physics": Constant()}, epochs=ENDLESS, pace=200.0)
+        runs = list(race.runs.values())
+        wait_for_epoch(runs[0], 2)
+        for run in runs:
+            run.adjust(differentiation="unrolled")
+        acted = [wait_for_adjustment(run, "differentiation") for run in runs]
+        for run, epoch in zip(runs, acted, strict=True):
+            wait_for_epoch(run, epoch + 3)
+            assert np.isfinite(run.log.read()["validation"]).all()
+        assert [run.compilations for run in runs] == [2, 0]
+
+    def test_while_paused_it_waits_for_the_next_epoch(self, engine: Engine):
+        run = paused(engine, TOY)
+        epoch = run.epoch
+        run.adjust(differentiation="unrolled")
+        assert wait_for_adjustment(run, "differentiation") == epoch + 1
+        assert (run.epoch, run.race.paused) == (epoch, True)
+        run.step()
+        wait_for_epoch(run, epoch + 1)
+        wait_for_state(run, "paused")
+
+    def test_before_the_start_it_is_the_first_epochs(self, engine: Engine):
+        problem = BlockingToy()
+        run = engine.start(problem, epochs=10)
+        run.pause()
+        run.adjust(differentiation="unrolled")
+        problem.released.set()
+        assert wait_for_adjustment(run, "differentiation") == 1
+        run.resume()
+        assert run.wait(timeout=PATIENCE)
+        assert (run.state, run.epoch, run.settings.differentiation) == ("finished", 10, "unrolled")
+
+    def test_room_for_unrolling_is_the_maximum_at_the_switch(self, engine: Engine):
+        run = paused(engine, TOY)
+        run.adjust(maximum=20)
+        run.adjust(differentiation="unrolled")
+        wait_for_adjustment(run, "differentiation")
+        with pytest.raises(ValueError, match=r"With unrolled differentiation K cannot exceed 20, .* got 21\. Start"):
+            run.adjust(maximum=21)
+        with pytest.raises(ValueError, match="K cannot exceed 20"):
+            run.adjust(maximum=21, iterations=21)
+        assert run.settings.refinement["maximum"] == 20
+        run.adjust(iterations=20)
+        run.step()
+        assert run.wait(lambda run: run.log.records[-1].iterations == 20, PATIENCE)
+        assert np.isfinite(run.log.records[-1].train_loss)
+
+    def test_unrolling_anew_makes_more_room(self, engine: Engine):
+        run = paused(engine, TOY, differentiation="unrolled")
+        with pytest.raises(ValueError, match="K cannot exceed 12"):
+            run.adjust(maximum=20)
+        run.adjust(differentiation="unrolled", maximum=20, iterations=20)
+        wait_for_adjustment(run, "differentiation")
+        run.step()
+        assert run.wait(lambda run: run.log.records[-1].iterations == 20, PATIENCE)
+        assert np.isfinite(run.log.records[-1].train_loss)
+
+    def test_edits_made_while_a_mode_is_compiled_hold_in_the_end(self, engine: Engine):
+        """Whether they wait for it or not: what was asked for last is what the run does, and it does not fail."""
+        problem = GatedToy(Unrolled)
+        race = engine.race(problem, {"a": None, "b": None, "c": None}, epochs=ENDLESS, pace=200.0)
+        lower, superseded, later = race.runs.values()
+        wait_for_epoch(lower, 2)
+        for run, asked, after in (
+            (lower, {}, {"maximum": 6}),
+            (superseded, {"iterations": 12}, {"maximum": 6}),
+            (later, {"tau_step": 0.5}, {"tau_step": 0.9}),
+        ):
+            run.adjust(differentiation="unrolled", **asked)
+            run.adjust(**after)
+        assert problem.entered.wait(PATIENCE)
+        for run in race.runs.values():
+            wait_for_epoch(run, run.epoch + 5)
+        problem.released.set()
+        for run in race.runs.values():
+            wait_for_epoch(run, wait_for_adjustment(run, "differentiation") + 1)
+            wait_for_epoch(run, max(epoch for epoch, _ in adjustments(run)) + 3)
+            assert run.state == "running", run.message
+            assert len(adjustments(run)) == 2
+            record = run.log.records[-1]
+            assert record.iterations <= run.settings.largest_iterations
+            assert record.tau_step == run.settings.values["tau_step"]
+        lower.adjust(maximum=12, iterations=12)  # that much room there was when it was switched
+        wait_for_epoch(lower, wait_for_adjustment(lower, "iterations") + 1)
+        assert np.isfinite(lower.log.read()["train_loss"][1:]).all()
+        assert 12 in lower.log.read()["iterations"]
+        assert [run.compilations for run in race.runs.values()] == [2, 0, 0]
+
+    @pytest.mark.parametrize("mode", ["adjoint", "truncated", None, 1])
+    def test_one_that_is_not_offered_changes_nothing(self, engine: Engine, mode):
+        run = paused(engine, TOY)
+        settings = run.settings
+        with pytest.raises(ValueError, match=r"`differentiation` must be one of implicit, unrolled for Toy; got .+\.$"):
+            run.adjust(differentiation=mode, tau_step=0.5)
+        assert run.settings == settings
+        run.step()
+        wait_for_epoch(run, run.epoch + 1)
+        assert not [event for event in run.log.events if event.name in ("adjust", "compiling")]
+
+    def test_one_that_does_not_go_with_the_solver_changes_nothing(self):
+        race = Race({"run": settings_for(PlainToy(), solver="cg")}, None, lambda: None)
+        run = race.runs["run"]
+        with pytest.raises(ValueError, match="'one-step' does not go with the solver 'cg': CG takes in b at its start"):
+            run.adjust(differentiation="one-step")
+        assert run.settings == run.started_with
+        assert not run.changes
+
+    def test_one_that_cannot_be_compiled_fails_the_run_and_the_engine_trains_another(self, engine: Engine):
+        run = engine.start(NoUnrolling(), epochs=ENDLESS)
+        wait_for_epoch(run, 3)
+        run.adjust(differentiation="unrolled")
+        assert run.wait(timeout=PATIENCE)
+        wait_for_state(run, "failed")
+        assert "no such gradient" in run.message
+        assert len(run.log) > 3
+        other = engine.start(TOY)
+        assert other.wait(timeout=PATIENCE)
+        assert other.state == "finished"
+
+    def test_a_run_that_ends_meanwhile_stays_ended(self, engine: Engine):
+        problem = GatedToy(Unrolled)
+        run = engine.start(problem, epochs=ENDLESS)
+        wait_for_epoch(run, 3)
+        run.adjust(differentiation="unrolled")
+        assert problem.entered.wait(PATIENCE)
+        run.stop()
+        wait_for_state(run, "stopped")
+        length = len(run.log)
+        with pytest.raises(ValueError, match=r"This run is over \(stopped\)"):
+            run.adjust(differentiation="implicit")
+        problem.released.set()
+        other = engine.start(TOY)  # compiled after it, in the same thread
+        assert other.wait(timeout=PATIENCE)
+        assert (run.state, len(run.log), adjustments(run)) == ("stopped", length, [])
+
+    def test_of_a_run_that_is_over(self, engine: Engine):
+        run = engine.start(TOY)
+        assert run.wait(timeout=PATIENCE)
+        with pytest.raises(ValueError, match=r"This run is over \(finished\)"):
+            run.adjust(differentiation="unrolled")
+
+
+class TestTolerance:
+    def test_races_against_full_physics_and_takes_edits(self, engine: Engine):
+        tolerance = {"kind": "prdp-tolerance", "rtol_initial": 0.5, "maximum": 12}
+        race = engine.race(TOY, {"PRDP": tolerance, "full physics": Constant()}, epochs=ENDLESS)
+        run, full = race.runs.values()
+        wait_for_epoch(full, 3)
+        race.pause()
+        wait_for_state(run, "paused")
+        epoch = run.epoch
+        run.adjust(rtol_floor=0.5, rtol_factor=0.1, maximum=5)
+        run.step()
+        wait_for_epoch(run, epoch + 1)
+        record = run.log.records[epoch + 1]
+        assert (record.rtol, record.next_rtol, record.next_iterations) == (0.5, 0.5, 5)
+        assert record.iterations <= 5
+        assert adjustments(run) == [(epoch + 1, {"rtol_floor": 0.5, "rtol_factor": 0.1, "maximum": 5})]
+        before = run.settings
+        for changes, name in (({"rtol_initial": 0.1}, "rtol_initial"), ({"rtol_floor": 0}, "rtol_floor")):
+            with pytest.raises(ValueError, match=f"`{name}`"):
+                run.adjust(**changes)
+        assert run.settings == before
+        wait_for_epoch(full, epoch + 1)
+        assert full.log.records[-1].iterations == 12
+        assert np.isnan(full.log.records[-1].rtol)
+
+    def test_the_log_equals_train(self, engine: Engine):
+        run = engine.start(TOY, {"kind": "prdp-tolerance"}, seed=6)
+        assert run.wait(timeout=PATIENCE)
+        assert timeless(run.log.records[1:]) == timeless(train(TOY, {"kind": "prdp-tolerance"}, seed=6))
 
 
 class TestRaces:

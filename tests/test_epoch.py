@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from training_helpers import PATIENCE, TOY, Toy, adjustments, timeless, wait_for_epoch
+from training_helpers import PATIENCE, TOY, PlainToy, Toy, adjustments, timeless, wait_for_epoch
 
 from prdp_explorer import PRDP, Constant, Engine, Scheduled, train
 from prdp_explorer.engine import RECORD, forget_programs, settings_for
 from prdp_explorer.engine._training import Training
 from prdp_explorer.problems import InnerSolve
-from prdp_explorer.solvers import Implicit, Jacobi
+from prdp_explorer.refinement import TolerancePRDP
+from prdp_explorer.solvers import Implicit, Jacobi, residual_history
 
 CLOCKS = ("seconds", "cumulative_seconds")
 
@@ -282,6 +283,151 @@ class TestAdjust:
 
         assert first_step(1e-9) < 1e-6
         assert first_step(0.02) > 1e-3
+
+
+def jacobi_iterations(training: Training, rtol: float, maximum: int) -> np.ndarray:
+    """What Jacobi needs for each training sample of `TOY` until the residual is below the tolerance."""
+    samples, _ = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), TOY.data())
+    b = jax.vmap(training.model)(samples["start"])
+    residuals = jax.vmap(lambda c: residual_history(Jacobi(), TOY.operator, c, maximum))(b)
+    enough = np.asarray(residuals) <= rtol * np.linalg.norm(b, axis=1)[:, None]
+    return np.where(enough.any(axis=1), enough.argmax(axis=1), maximum)
+
+
+class TestTolerance:
+    @pytest.mark.parametrize("differentiation", ["implicit", "unrolled"])
+    def test_iterations_are_the_mean_of_what_the_solves_used(self, differentiation):
+        recorded, expected = [], []
+        for rtol in (0.9, 0.5, 0.2, 0.05, 0.01, 1e-5):
+            controller = TolerancePRDP(rtol_initial=rtol, rtol_floor=rtol, maximum=12)
+            # So small a rate that all batches of the epoch meet the same model.
+            training = Training(settings_for(TOY, controller, learning_rate=1e-9, differentiation=differentiation))
+            rows = training.advance(2)
+            used = jacobi_iterations(training, rtol, 12)
+            recorded.append(rows["iterations"].tolist())
+            expected.append([0, round(used.mean())])
+            assert rows["cumulative_iterations"].tolist() == recorded[-1]
+        assert recorded == expected
+        spent = [count for _, count in recorded]
+        assert spent == sorted(spent)
+        assert len(set(spent)) > 4
+        assert spent[-1] == 12
+
+    def test_the_tolerance_of_an_epoch_is_what_was_decided_the_epoch_before(self):
+        controller = TolerancePRDP(
+            tau_step=0.9, tau_stop=1, window=2, ema_window=1, rtol_initial=0.5, rtol_floor=0.01, maximum=12
+        )
+        rows = Training(settings_for(TOY, controller)).advance(41)
+        assert math.isnan(rows["rtol"][0])
+        assert rows["rtol"][1:].tolist() == rows["next_rtol"][:-1].tolist()
+        assert rows["next_rtol"][0] == 0.5
+        assert set(rows["next_iterations"]) == {12}
+        state = controller.init()
+        for row in rows:
+            state = controller.update(row["validation"], state)
+            assert (row["next_rtol"], row["refined"]) == (float(np.float32(state.rtol)), bool(state.refined))
+        assert rows["refined"].sum() > 2
+        assert rows["iterations"][-1] > rows["iterations"][1]
+        assert np.isfinite(rows["train_loss"][1:]).all()
+
+    def test_without_one_the_records_say_so(self):
+        rows = Training(settings_for(TOY)).advance(3)
+        assert np.isnan(rows["rtol"]).all()
+        assert np.isnan(rows["next_rtol"]).all()
+
+    def test_results_do_not_depend_on_how_many_epochs_a_call_holds(self):
+        settings = settings_for(TOY, {"kind": "prdp-tolerance"}, seed=4)
+        at_once = advance(Training(settings), [41])
+        assert_same(advance(Training(settings), [1, 7, 2, 30, 1]), at_once)
+
+    def test_one_compilation_with_all_refinements_and_live_edits(self):
+        problem = Toy()
+        training = Training(settings_for(problem, TolerancePRDP(rtol_floor=0.01, maximum=12), epochs=60))
+        traces = problem.traces
+        training.advance(3)
+        training.adjust({"rtol_floor": 0.4})
+        assert training.advance(1)["rtol"] == [np.float32(0.4)]
+        training.adjust({"rtol_floor": 1e-4, "rtol_factor": 0.1, "tau_step": 0.1, "tau_stop": 1})
+        rows = training.advance(20)
+        falls = rows["next_rtol"][rows["refined"]] / rows["rtol"][rows["refined"]]
+        assert len(falls) > 1
+        np.testing.assert_allclose(falls[:2], 0.1, rtol=1e-5)
+        training.adjust({"maximum": 3, "window": 5, "ema_window": 2, "learning_rate": 0.01})
+        rows = training.advance(2)
+        assert rows["iterations"].max() <= 3
+        assert rows["next_iterations"].tolist() == [3, 3]
+        assert training.compilations == 1
+        assert problem.traces == traces
+
+    def test_it_learns_with_fewer_iterations_than_full_physics(self):
+        training = train(TOY, {"kind": "prdp-tolerance"})
+        records, full = list(training), list(train(TOY, Constant()))
+        assert training.status == "finished"
+        assert records[-1].cumulative_iterations < 0.7 * full[-1].cumulative_iterations
+        assert records[-1].validation < 0.5 * training.initial_validation
+
+
+class TestModes:
+    def test_both_modes_of_a_run_are_compiled_once(self):
+        problem = Toy()
+        training = Training(settings_for(problem))
+        rows, traces = [training.advance(5)], [problem.traces]
+        for mode in ("unrolled", "implicit", "unrolled"):
+            training.compile_for({"differentiation": mode})
+            traces.append(problem.traces)
+            training.adjust({"differentiation": mode})
+            rows.append(training.advance(5))
+        assert training.compilations == 2
+        assert traces[1] > traces[0]
+        assert traces[1:] == [traces[1]] * 3
+        assert problem.traces == traces[-1]
+        assert np.concatenate(rows)["epoch"].tolist() == list(range(20))
+
+    def test_what_was_trained_so_far_is_kept_and_gradients_that_coincide_go_on_alike(self):
+        """Jacobi from zero with a constant matrix: implicit and unrolled have the same gradient of b."""
+        settings = settings_for(TOY, Constant(5), seed=2)
+        switched = Training(settings)
+        rows = [switched.advance(11)]
+        switched.adjust({"differentiation": "unrolled"})
+        rows.append(switched.advance(20))
+        found, undisturbed = np.concatenate(rows), Training(settings).advance(31)
+        assert_same(found[:11], undisturbed[:11])
+        for name in ("train_loss", "validation", "smoothed"):
+            np.testing.assert_allclose(found[name], undisturbed[name], rtol=1e-4)
+
+    def test_the_controller_goes_on_where_it_was(self):
+        training = Training(settings_for(TOY))
+        before = training.advance(20)
+        assert before["next_iterations"][-1] > 2
+        training.adjust({"differentiation": "unrolled"})
+        after = training.advance(10)
+        assert after["iterations"][0] == before["next_iterations"][-1]
+        state = PRDP(tau_step=0.95, tau_stop=0.95, window=2, ema_window=2, initial=1, maximum=12).init()
+        for row in np.concatenate([before, after]):
+            state = training.settings.build_controller().update(row["validation"], state)
+            assert row["next_iterations"] == int(state.iterations)
+
+    def test_it_acts_from_the_very_next_epoch(self):
+        problem = PlainToy()
+        training = Training(settings_for(problem))
+        before = training.advance(6)
+        training.adjust({"differentiation": "detached", "learning_rate": 0.02})
+        after = training.advance(4)
+        assert len(set(before["validation"])) == 6
+        assert set(after["validation"]) == {before["validation"][-1]}
+        training.adjust({"differentiation": "implicit"})
+        assert training.advance(1)["validation"] < before["validation"][-1]
+
+    def test_more_room_for_unrolling(self):
+        training = Training(settings_for(TOY))
+        training.advance(2)
+        training.adjust({"maximum": 20})
+        training.adjust({"differentiation": "unrolled"})
+        training.adjust({"iterations": 20})
+        (row,) = training.advance(1)
+        assert row["iterations"] == 20
+        assert math.isfinite(row["train_loss"])
+        assert not training.diverged
 
 
 class TestDivergence:

@@ -2,12 +2,13 @@
 
 import math
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 from training_helpers import PATIENCE
 
-from prdp_explorer.engine import RECORD, Event, Log, Record, Snapshot
+from prdp_explorer.engine import RECORD, Event, Log, Record, Snapshot, as_records
 from prdp_explorer.refinement import Reason
 
 
@@ -18,6 +19,17 @@ def rows_of(start: int, count: int) -> np.ndarray:
         rows[name] = np.arange(start, start + count)
     rows["refined"] = rows["epoch"] % 2 == 1
     return rows
+
+
+def record_of(epoch: int, **values: Any) -> Record:
+    """A record of K = 4, of which a refinement makes 5, at a plateau that is worth it; no tolerance plays a role."""
+    row = rows_of(epoch, 1)
+    plain = {"iterations": 4, "next_iterations": 5, "plateau_ratio": 0.99, "checkpoint_ratio": 0.5, "refined": False}
+    thresholds = {"tau_step": 0.98, "tau_stop": 0.9, "rtol": math.nan, "next_rtol": math.nan}
+    for name, value in (plain | thresholds | values).items():
+        row[name] = value
+    (record,) = as_records(row)
+    return record
 
 
 def snapshot_of(epoch: int, num_bytes: int = 800) -> Snapshot:
@@ -126,7 +138,9 @@ class TestRecord:
     def test_rows_become_records_with_the_same_values(self):
         log = Log()
         log.append(rows_of(0, 3))
-        assert log.records[2] == Record(2, 2, 2.0, 2.0, 2.0, 2.0, 2.0, False, 2, 2, 2.0, 2.0, 2.0, 2, 2.0)
+        assert log.records[2] == Record(
+            *(2, 2, 2.0, 2.0, 2.0, 2.0, 2.0), False, *(2, 2, 2.0, 2.0, 2.0, 2.0, 2.0, 2, 2.0)
+        )
         assert [type(value) for value in vars(log.records[0]).values()] == [
             {"i": int, "f": float, "b": bool}[RECORD[name].kind] for name in RECORD.names or ()
         ]
@@ -140,9 +154,17 @@ class TestRecord:
         ],
     )
     def test_says_what_was_decided_and_why(self, refined, reason, decision, words):
-        record = Record(9, 4, 0.1, 0.1, 0.1, 0.99, 0.5, refined, int(reason), 5, 0.98, 0.9, 0.0, 9, 0.0)
+        record = record_of(9, refined=refined, reason=int(reason))
         assert record.decision == decision
         assert words in record.explanation
+
+    def test_says_what_was_decided_about_a_tolerance(self):
+        """Where a tolerance is refined, K is what the solves used, and no decision."""
+        record = record_of(9, refined=True, reason=int(Reason.WORTHWHILE), rtol=0.3, next_rtol=0.15)
+        assert "The tolerance falls from 0.3 to 0.15." in record.explanation
+        assert "K" not in record.explanation
+        record = record_of(9, reason=int(Reason.IMPROVING), rtol=0.3, next_rtol=0.3)
+        assert record.explanation.endswith("so the tolerance stays.")
 
     def test_what_does_not_apply_is_not_a_number(self):
         rows = rows_of(0, 1)

@@ -354,7 +354,7 @@ class TestComparedWithTheStart:
 
     @pytest.mark.usefixtures("float64")
     def test_long_histories_decide_like_the_recursion(self):
-        history = noisy_decay(4_000, seed=5)
+        history = np.concatenate([[1.2], noisy_decay(4_000, seed=5)])
         values = {"tau_step": 0.999, "tau_stop": 0.8, "window": 5, "maximum": 10_000}
         compared, free = (scan(PRDP(**values, compare_with_start=flag), history) for flag in (1, 0))
         assert refined_at(compared) == reference(history, **values, compare_with_start=1)[0]

@@ -9,9 +9,10 @@ import pytest
 from training_helpers import TOY, Toy
 
 from prdp_explorer import PRDP, Constant, Scheduled
-from prdp_explorer.engine import LIMITS, METRICS, RunSettings, settings_for
+from prdp_explorer.engine import LIMITS, METRICS, RunSettings, settings_for, unsuited_combination
 from prdp_explorer.problems import SCENARIOS
-from prdp_explorer.refinement import KINDS, AnyController, Limits
+from prdp_explorer.refinement import KINDS, AnyController, Limits, TolerancePRDP
+from prdp_explorer.solvers import DIFFERENTIATIONS, SOLVERS, Unrolled, unsuited_solver
 
 FIELDS: dict[str, tuple[Limits, str]] = {name: (limits, "setting") for name, limits in LIMITS.items()} | {
     f"{kind}.{name}": (limits, kind) for kind, controller in KINDS.items() for name, limits in controller.limits.items()
@@ -23,9 +24,13 @@ def settings_with(field: str, value: Any) -> RunSettings:
     kind, _, name = field.rpartition(".")
     if not kind:
         return settings_for("heat-1d", **{name: value})
-    room = {"maximum": 10_000} if kind != "constant" and name == "initial" else {}
-    first = {"initial": 1} if name == "maximum" else {}
-    return settings_for("heat-1d", {"kind": kind, **room, **first, name: value})
+    room = {
+        "initial": {"maximum": 10_000},
+        "maximum": {} if kind == "prdp-tolerance" else {"initial": 1},
+        "rtol_initial": {"rtol_floor": 1e-6},
+        "rtol_floor": {"rtol_initial": 1.0},
+    }
+    return settings_for("heat-1d", {"kind": kind, **room.get(name, {}), name: value})
 
 
 def value_in(settings: RunSettings, field: str) -> Any:
@@ -94,8 +99,9 @@ def test_numbers_of_numpy_become_plain_ones(field):
 
 @pytest.mark.parametrize("field", [field for field, (limits, _) in FIELDS.items() if limits.kind is int])
 def test_a_whole_number_written_as_a_fraction_is_taken(field):
-    value = value_in(settings_with(field, 5.0), field)
-    assert (value, type(value)) == (5, int)
+    number = min(5, FIELDS[field][0].maximum)
+    value = value_in(settings_with(field, float(number)), field)
+    assert (value, type(value)) == (number, int)
 
 
 @pytest.mark.parametrize(
@@ -110,10 +116,10 @@ def test_a_whole_number_written_as_a_fraction_is_taken(field):
         (
             "differentiation",
             "adjoint",
-            r"`differentiation` must be one of implicit, unrolled.* for heat-1d; got 'adjoint'",
+            r"`differentiation` must be one of implicit, unrolled, .*detached for heat-1d; got 'adjoint'\.",
         ),
         ("differentiation", True, "`differentiation`"),
-        ("metric", "test", r"`metric` must be one of validation, training for heat-1d; got 'test'\."),
+        ("metric", "test", r"`metric` must be one of validation, training; got 'test'\."),
         ("metric", 0, "`metric`"),
     ],
 )
@@ -130,14 +136,14 @@ def test_a_typing_error_in_the_scenario_gets_a_suggestion(scenario):
 
 @pytest.mark.parametrize("scenario", ["", "?", None, 3, ["heat-1d"], Toy])
 def test_what_is_no_scenario_is_refused(scenario):
-    with pytest.raises(ValueError, match="`scenario` must be one of heat-1d"):
+    with pytest.raises(ValueError, match=f"`scenario` must be one of {', '.join(SCENARIOS)}; got "):
         settings_for(scenario)
 
 
 @pytest.mark.parametrize(
     ("controller", "message"),
     [
-        ({"kind": "prpd"}, "`kind` must be one of prdp, constant, scheduled; got 'prpd'"),
+        ({"kind": "prpd"}, "`kind` must be one of prdp, constant, scheduled, prdp-tolerance; got 'prpd'"),
         ({"kind": ["prdp"]}, "`kind`"),
         ({"tau": 0.9}, "`tau` is no setting of PRDP"),
         ({"kind": "constant", "tau_step": 0.9}, "`tau_step` is no setting of Constant"),
@@ -145,7 +151,15 @@ def test_what_is_no_scenario_is_refused(scenario):
         ({"kind": "scheduled", "initial": 5, "maximum": 4}, "`initial` must not exceed `maximum`"),
         (3, "`controller`"),
         ("prdp", "`controller`"),
-        (AnyController.of(Constant(3)), "`controller` must be one of prdp, constant, scheduled; got AnyController"),
+        ({"kind": "prdp-tolerance", "initial": 2}, "`initial` is no setting of TolerancePRDP"),
+        (
+            {"kind": "prdp-tolerance", "rtol_initial": 1e-6},
+            "`rtol_floor` must not exceed `rtol_initial`; got rtol_floor 1e-05 and rtol_initial 1e-06",
+        ),
+        (
+            AnyController.of(Constant(3)),
+            "`controller` must be one of prdp, constant, scheduled, prdp-tolerance; got AnyController",
+        ),
         (PRDP(tau_step=[0.9, 0.95]), "`tau_step`"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, PRDP | AnyController) else str(value),
@@ -153,6 +167,80 @@ def test_what_is_no_scenario_is_refused(scenario):
 def test_what_is_no_controller_is_refused(controller, message):
     with pytest.raises(ValueError, match=message):
         settings_for("heat-1d", controller)
+
+
+class TestSolversAndModes:
+    """What goes together is known before anything is compiled, and what does not is refused with the reason."""
+
+    @pytest.mark.parametrize("preset", ["live", "paper"])
+    @pytest.mark.parametrize("scenario", SCENARIOS)
+    def test_everything_is_offered_or_refused_with_its_reason(self, scenario, preset):
+        problem = SCENARIOS[scenario].presets[preset]
+        offered = 0
+        for solver, kind in SOLVERS.items():
+            unsuited = unsuited_solver(kind, problem.operator_type) if problem.operator_type else None
+            assert (solver in problem.solvers) is (unsuited is None)
+            for mode in DIFFERENTIATIONS:
+                reason = unsuited or unsuited_combination(solver, mode)
+                if reason is None:
+                    settings = settings_for(scenario, preset=preset, solver=solver, differentiation=mode)
+                    assert (settings.solver, settings.differentiation) == (solver, mode)
+                    assert isinstance(settings.build_solver(), kind)
+                    offered += 1
+                else:
+                    with pytest.raises(ValueError) as refused:
+                        settings_for(scenario, preset=preset, solver=solver, differentiation=mode)
+                    assert str(refused.value).endswith(f"{reason}.")
+        assert offered >= 6
+
+    @pytest.mark.parametrize(
+        ("scenario", "solver", "reason"),
+        [
+            (
+                "navier-stokes-2d",
+                "jacobi",
+                r"`solver` must be one of gmres for navier-stokes-2d; got 'jacobi'\. Jacobi needs a diagonal that "
+                r"dominates its rows, which NavierStokesOperator does not promise\.$",
+            ),
+            ("navier-stokes-2d", "sor", "a diagonal that dominates its rows and an order in which points can be swept"),
+            ("navier-stokes-2d", "cg", "CG needs symmetry with positive eigenvalues"),
+            ("burgers-1d", "cg", r"CG needs symmetry .*, which BurgersOperator does not promise\.$"),
+            ("burgers-1d", "steepest-descent", "SteepestDescent needs symmetry"),
+        ],
+    )
+    def test_an_unsuited_solver(self, scenario, solver, reason):
+        with pytest.raises(ValueError, match=reason):
+            settings_for(scenario, solver=solver)
+
+    @pytest.mark.parametrize("mode", ["one-step", "truncated"])
+    @pytest.mark.parametrize(("solver", "words"), [("cg", "CG"), ("bicgstab", "BiCGStab")])
+    def test_an_unsuited_pair(self, solver, words, mode):
+        reason = (
+            rf"`differentiation` '{mode}' does not go with the solver '{solver}': {words} takes in b at its start only"
+        )
+        with pytest.raises(ValueError, match=reason):
+            settings_for("heat-1d", solver=solver, differentiation=mode)
+
+    def test_a_misspelt_solver_gets_no_reason(self):
+        with pytest.raises(ValueError, match=r"got 'jacobbi'\.$"):
+            settings_for("navier-stokes-2d", solver="jacobbi")
+
+    def test_a_problem_of_ones_own_need_not_say_what_its_matrix_is(self):
+        with pytest.raises(ValueError, match=r"`solver` must be one of jacobi for Toy; got 'cg'\.$"):
+            settings_for(TOY, solver="cg")
+
+    @pytest.mark.parametrize("mode", DIFFERENTIATIONS)
+    def test_there_is_room_for_the_largest_k(self, mode):
+        for controller, largest in (
+            ({"maximum": 40}, 40),
+            (Constant(31), 31),
+            (Scheduled.linear(maximum=17), 17),
+            ({"kind": "prdp-tolerance", "maximum": 23}, 23),
+        ):
+            settings = settings_for("heat-1d", controller, differentiation=mode)
+            assert settings.largest_iterations == largest
+            if mode == "unrolled":
+                assert settings.build_differentiation() == Unrolled(largest)
 
 
 class TestDefaults:
@@ -171,6 +259,35 @@ class TestDefaults:
         assert settings.refinement == {**settings_for("heat-1d").refinement, "tau_step": 0.5}
         assert settings.refinement["ema_window"] == 8
 
+    @pytest.mark.parametrize("preset", ["live", "paper"])
+    @pytest.mark.parametrize("scenario", SCENARIOS)
+    def test_a_tolerance_takes_the_presets_thresholds_and_the_k_of_full_physics(self, scenario, preset):
+        settings = settings_for(scenario, {"kind": "prdp-tolerance"}, preset=preset)
+        problem = SCENARIOS[scenario].presets[preset]
+        own = settings_for(scenario, preset=preset).refinement
+        expected = {name: own[name] for name in ("tau_step", "tau_stop", "window", "ema_window")}
+        expected |= {"rtol_initial": 0.3, "rtol_factor": 0.5, "rtol_floor": 1e-5, "maximum": problem.full_iterations}
+        assert settings.refinement == {"kind": "prdp-tolerance", **expected}
+
+    def test_a_tolerance_of_ones_own_keeps_its_own_values(self):
+        settings = settings_for("heat-1d", TolerancePRDP(tau_step=0.5, maximum=7, rtol_floor=0.01))
+        assert settings.refinement == {
+            "kind": "prdp-tolerance",
+            "tau_step": 0.5,
+            "tau_stop": 0.9,
+            "window": 3,
+            "ema_window": 6,
+            "rtol_initial": 0.3,
+            "rtol_factor": 0.5,
+            "rtol_floor": 0.01,
+            "maximum": 7,
+        }
+
+    def test_the_published_heat_2d_compares_with_the_start_also_when_a_threshold_is_given(self):
+        for controller in (None, {"tau_step": 0.8}):
+            assert settings_for("heat-2d", controller, preset="paper").refinement["compare_with_start"] == 1
+        assert settings_for("heat-2d", preset="live").refinement["compare_with_start"] == 0
+
     def test_a_controller_of_ones_own_keeps_its_own_values(self):
         settings = settings_for("heat-1d", PRDP(tau_step=0.5))
         assert settings.refinement["ema_window"] == 6
@@ -180,7 +297,17 @@ class TestDefaults:
         assert settings_for("heat-1d", controller).refinement == {"kind": "constant", "iterations": 25}
         assert settings_for(TOY, controller).refinement == {"kind": "constant", "iterations": 12}
 
-    @pytest.mark.parametrize("controller", [PRDP(tau_stop=0.7), Constant(9), Scheduled.geometric(maximum=9)])
+    @pytest.mark.parametrize(
+        "controller",
+        [
+            PRDP(tau_stop=0.7),
+            PRDP(compare_with_start=1),
+            Constant(9),
+            Scheduled.geometric(maximum=9),
+            TolerancePRDP(rtol_factor=0.1),
+        ],
+        ids=str,
+    )
     def test_the_controller_can_be_built_again(self, controller):
         settings = settings_for("heat-1d", controller)
         assert settings_for("heat-1d", settings.build_controller()) == settings
@@ -194,9 +321,12 @@ class TestDefaults:
 
 
 class TestChanges:
-    @pytest.mark.parametrize("field", [field for field, (_, kind) in FIELDS.items() if kind == "prdp"])
+    @pytest.mark.parametrize(
+        "field", [field for field, (_, kind) in FIELDS.items() if kind in ("prdp", "prdp-tolerance")]
+    )
     def test_bad_values_are_refused_by_name(self, field):
-        name, settings = field.rpartition(".")[2], settings_for("heat-1d")
+        kind, _, name = field.rpartition(".")
+        settings = settings_for("heat-1d", {"kind": kind})
         for value in bad_values(FIELDS[field][0]).values():
             with pytest.raises(ValueError, match=f"`{name}`"):
                 settings.changed({name: value})
@@ -217,6 +347,31 @@ class TestChanges:
     def test_the_first_k_is_the_past(self):
         with pytest.raises(ValueError, match="`initial` is K of the first epoch"):
             settings_for("heat-1d").changed({"initial": 2})
+
+    def test_what_the_value_before_training_is_compared_with_is_the_past(self):
+        with pytest.raises(ValueError, match="`compare_with_start`"):
+            settings_for("heat-1d").changed({"compare_with_start": 1})
+
+    @pytest.mark.parametrize(
+        ("controller", "known"),
+        [
+            (Constant(), "iterations, learning_rate, differentiation"),
+            (Scheduled(), "step, factor, every, maximum, iterations, learning_rate, differentiation"),
+            (
+                PRDP(),
+                "tau_step, tau_stop, window, ema_window, step, maximum, iterations, learning_rate, differentiation",
+            ),
+            (
+                TolerancePRDP(),
+                "tau_step, tau_stop, window, ema_window, rtol_factor, rtol_floor, maximum, learning_rate, "
+                "differentiation",
+            ),
+        ],
+        ids=lambda value: "" if isinstance(value, str) else type(value).__name__,
+    )
+    def test_what_can_be_changed_is_listed(self, controller, known):
+        with pytest.raises(ValueError, match=rf"`seed` cannot be changed during a run; these can: {known}\.$"):
+            settings_for("heat-1d", controller).changed({"seed": 1})
 
     def test_thresholds_do_not_suit_full_physics(self):
         with pytest.raises(ValueError, match="`tau_step` cannot be changed"):
@@ -242,3 +397,62 @@ class TestChanges:
         settings = settings_for("heat-1d", {"initial": 5}).changed({"maximum": 3})
         assert settings.changed({"tau_step": 0.5}).refinement["tau_step"] == 0.5
         assert int(settings.build_controller().init().iterations) == 3
+
+
+class TestChangesOfTheMode:
+    def test_the_rest_stays(self):
+        settings = settings_for("heat-1d", seed=3)
+        changed = settings.changed({"differentiation": "one-step", "tau_step": 0.5})
+        assert changed.differentiation == "one-step"
+        assert changed.refinement == {**settings.refinement, "tau_step": 0.5}
+        assert changed.changed({"differentiation": "implicit", "tau_step": 0.98}) == settings
+
+    @pytest.mark.parametrize("controller", [Constant(), Scheduled(), TolerancePRDP()], ids=lambda c: type(c).__name__)
+    def test_of_every_kind(self, controller):
+        settings = settings_for("heat-1d", controller)
+        assert settings.changed({"differentiation": "detached"}).differentiation == "detached"
+
+    @pytest.mark.parametrize("mode", ["adjoint", "", None, 3, True, ["implicit"], "IMPLICIT"])
+    def test_an_unknown_one_is_refused(self, mode):
+        with pytest.raises(
+            ValueError, match=r"`differentiation` must be one of implicit, unrolled.* for heat-1d; got "
+        ):
+            settings_for("heat-1d").changed({"differentiation": mode})
+
+    def test_one_that_does_not_go_with_the_solver_is_refused_with_the_reason(self):
+        settings = settings_for("heat-1d", solver="cg")
+        with pytest.raises(ValueError, match="'one-step' does not go with the solver 'cg': CG takes in b at its start"):
+            settings.changed({"differentiation": "one-step"})
+        assert settings.changed({"differentiation": "detached"}).solver == "cg"
+
+
+class TestChangesOfATolerance:
+    def settings(self) -> RunSettings:
+        return settings_for("heat-1d", TolerancePRDP(rtol_initial=0.2, rtol_floor=1e-3, maximum=30))
+
+    def test_are_taken(self):
+        changes = {"rtol_factor": 0.1, "rtol_floor": 0.01, "maximum": 9, "tau_stop": 0.7, "window": 5}
+        changed = self.settings().changed({**changes, "learning_rate": 0.5})
+        assert changed.refinement == {**self.settings().refinement, **changes}
+        assert changed.learning_rate == 0.5
+        assert changed.largest_iterations == 9
+
+    def test_the_first_tolerance_is_the_past(self):
+        with pytest.raises(ValueError, match=r"`rtol_initial` is the tolerance of the first epoch .* set `rtol_floor`"):
+            self.settings().changed({"rtol_initial": 0.1})
+
+    @pytest.mark.parametrize("name", ["iterations", "step", "every"])
+    def test_k_is_not_chosen(self, name):
+        with pytest.raises(ValueError, match=f"`{name}` cannot be changed"):
+            self.settings().changed({name: 3})
+
+    def test_the_first_k_is_no_more_a_setting_than_before(self):
+        with pytest.raises(ValueError, match="`initial`"):
+            self.settings().changed({"initial": 3})
+
+    def test_a_floor_above_the_first_tolerance_does_not_stand_in_the_way(self):
+        changed = self.settings().changed({"rtol_floor": 0.5})
+        assert changed.refinement["rtol_floor"] == 0.5
+        later = changed.changed({"tau_step": 0.5}).changed({"rtol_floor": 0.01})
+        assert later.refinement["rtol_floor"] == 0.01
+        assert isinstance(changed.build_controller(), TolerancePRDP)

@@ -3,14 +3,17 @@
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from prdp_explorer import PRDP, Problem, Record, Run
 from prdp_explorer.physics import HeatOperator, interior_points
+from prdp_explorer.solvers import DIFFERENTIATIONS, AbstractDifferentiation, solvers_for
 
 PATIENCE = 60.0
 """Seconds after which a test gives up waiting for what should take milliseconds."""
@@ -69,6 +72,32 @@ class BlockingToy(Toy):
         return super().data()
 
 
+class PlainToy(Toy):
+    """Offers all solvers and modes, and descends along the gradient itself: without one nothing changes any more."""
+
+    learning_rate = 0.01
+    optimizer = optax.identity()
+    solvers = solvers_for(HeatOperator, "jacobi")
+    differentiations = ("implicit", *(mode for mode in DIFFERENTIATIONS if mode != "implicit"))
+    operator_type = HeatOperator
+
+
+class GatedToy(PlainToy):
+    """Cannot be compiled for one differentiation mode before `released` is set."""
+
+    def __init__(self, gated: type[AbstractDifferentiation]):
+        super().__init__()
+        self.gated = gated
+        self.entered = threading.Event()
+        self.released = threading.Event()
+
+    def loss(self, model, batch, solve):
+        if isinstance(solve.differentiation, self.gated):
+            self.entered.set()
+            assert self.released.wait(PATIENCE)
+        return super().loss(model, batch, solve)
+
+
 TOY = Toy()
 """One object for all tests that need no compilation of their own."""
 
@@ -88,12 +117,23 @@ def wait_for_state(run: Run, *states: str) -> None:
     """Wait until the log says that a run entered one of the states last."""
 
     def entered() -> bool:
-        events = [event for event in run.log.events if event.name != "adjust"]
+        events = [event for event in run.log.events if event.name not in ("adjust", "compiling")]
         return run.state in states and bool(events) and events[-1].name == run.state
 
     assert run.log.wait(entered, PATIENCE), f"{run.state}: {run.message}"
 
 
-def adjustments(run: Run) -> list[tuple[int, dict[str, float]]]:
+def adjustments(run: Run) -> list[tuple[int, dict[str, Any]]]:
     """The epochs from which adjustments acted, and their values."""
     return [(event.epoch, dict(event.values)) for event in run.log.events if event.name == "adjust"]
+
+
+def wait_for_adjustment(run: Run, name: str) -> int:
+    """Wait until a change of that setting acts, and return the first epoch that it acts on."""
+
+    def acted() -> list[int]:
+        return [epoch for epoch, values in adjustments(run) if name in values]
+
+    assert run.wait(lambda _: bool(acted()), PATIENCE)
+    assert acted(), run.message
+    return acted()[-1]

@@ -24,7 +24,7 @@ ECHO_SECONDS = 10.0
 """How late a busy browser may report an epoch that the slider was set to here. It is not taken for a person's choice
 unless the slider was also released there."""
 
-_NOTHING_YET = "The fields of the validation samples appear here when a race has begun."
+_NOTHING_YET = "The fields of the validation samples appear here when training begins."
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,21 @@ class _Kind:
         shapes = {name: np.shape(values) for name, values in snapshot.fields.items()}
         fields = tuple(name for name, shape in shapes.items() if len(shape) > 1)
         return cls(
-            dimensions=len(shapes[fields[0]]) - 1 - bool(problem.components) if fields else 0,
-            fields=fields,
-            parameters=tuple(name for name, shape in shapes.items() if len(shape) == 1),
-            points=tuple(map(float, problem.points())),
-            components=problem.components,
-            references=tuple((name, float(value)) for name, value in problem.reference_parameters.items()),
-            samples=next(iter(shapes.values()))[0],
+            len(shapes[fields[0]]) - 1 - bool(problem.components) if fields else 0,
+            fields,
+            tuple(name for name, shape in shapes.items() if len(shape) == 1),
+            *cls._known(problem),
+            next(iter(shapes.values()))[0],
         )
+
+    def may_be_of(self, problem: Problem) -> bool:
+        """Whether snapshots of a problem, which there need not be any of yet, may be of this kind."""
+        return (self.points, self.components, self.references) == self._known(problem)
+
+    @staticmethod
+    def _known(problem: Problem) -> tuple[Any, Any, Any]:
+        references = tuple((name, float(value)) for name, value in problem.reference_parameters.items())
+        return tuple(map(float, problem.points())), problem.components, references
 
 
 class Fields(pn.viewable.Viewer):
@@ -98,8 +105,8 @@ class Fields(pn.viewable.Viewer):
         self.follow.param.watch(lambda _: locked(self.update), "value")
         self._controls = pn.Column(sizing_mode="stretch_width", margin=0)
         self._offer(components=False, samples=True)
-        nothing = pn.pane.HTML(_NOTHING_YET, margin=(8, 20), styles={"min-height": "260px"})
-        self._body = pn.Column(nothing, sizing_mode="stretch_width", margin=0)
+        self._nothing = pn.pane.HTML(_NOTHING_YET, margin=(8, 20), styles={"min-height": "260px"})
+        self._body = pn.Column(self._nothing, sizing_mode="stretch_width", margin=0)
         self._layout = card(self._controls, self._body)
 
     def __panel__(self) -> pmui.Paper:
@@ -113,15 +120,23 @@ class Fields(pn.viewable.Viewer):
         self.follow.value = True
         self.epoch.end = max((run.settings.epochs for run in runs.values()), default=100)
         self._follow_to(0)
-        for part in (self._fields, self._parameters):
-            if part is not None:
+        kind = self._kind
+        if kind is not None and all(kind.may_be_of(run.settings.problem) for run in runs.values()):
+            for part in self._parts:
                 part.clear()
+        else:
+            self._kind = self._fields = self._parameters = None
+            self._body[:] = [self._nothing]
 
     def update(self) -> None:
         """Show the newest snapshot if following."""
         if self.follow.value:
             self._follow_to(self._newest)
         self._draw()
+
+    @property
+    def _parts(self) -> list[Any]:
+        return [part for part in (self._fields, self._parameters) if part is not None]
 
     def _follow_to(self, epoch: int) -> None:
         if self.epoch.value != epoch:
@@ -199,7 +214,7 @@ class Fields(pn.viewable.Viewer):
         self._fields = _BY_DIMENSIONS[kind.dimensions](self._labels, kind.fields, points) if kind.fields else None
         references = dict(kind.references)
         self._parameters = Parameters(self._labels, kind.parameters, references) if kind.parameters else None
-        self._body[:] = [part.view for part in (self._fields, self._parameters) if part is not None]
+        self._body[:] = [part.view for part in self._parts]
 
     def _offer(self, *, components: bool, samples: bool) -> None:
         """Show the controls that there is something to choose with."""

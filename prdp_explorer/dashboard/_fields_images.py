@@ -161,7 +161,8 @@ class ColorScale:
         self._bar.xaxis.formatter = PrintfTickFormatter(format="%.4g")
         self._bar.yaxis.visible = False
         self._bar.grid.visible = False
-        self.view = as_pane(see_through(self._bar))
+        # In a column, since a pane of a figure cannot be shown again once it was hidden (Panel 1.9).
+        self.view = pn.Column(as_pane(see_through(self._bar)), sizing_mode="stretch_width", margin=0)
         self._set(-1.0, 1.0)
         self.restart()
 
@@ -197,7 +198,7 @@ class ColorScale:
             self._palette = self.mapper.palette = palette
         self.mapper.update(low=low, high=high)
         self._range.update(start=low, end=high)
-        colors = np.linspace(low, high, len(palette), dtype=np.float32)
+        colors = np.linspace(low, high, len(palette))
         self._source.data = {"image": [colors[None, :]], "start": [low], "width": [high - low]}
 
 

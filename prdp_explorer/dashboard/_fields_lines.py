@@ -9,7 +9,7 @@ import panel as pn
 from bokeh.models import ColumnDataSource, HoverTool, Range1d
 from bokeh.plotting import figure
 
-from ._fields_images import as_sent
+from ._fields_images import as_sent, round_up
 from ._theme import FIELD_COLORS, NEUTRAL_COLOR, as_pane, grid, legend, make_figure, see_through, set_title
 
 _BETWEEN = (("solid", FIELD_COLORS[1]), ("solid", FIELD_COLORS[2]), ("dotdash", "#E69F00"), ("dotdash", NEUTRAL_COLOR))
@@ -75,9 +75,7 @@ class Lines:
         set_title(self._figures[label], words)
 
     def _widen(self, values: np.ndarray) -> None:
-        largest = 1.05 * np.abs(values[np.isfinite(values)]).max(initial=0.0) or 1.0
-        digit = 10.0 ** np.floor(np.log10(largest))
-        bound = float(np.ceil(largest / digit) * digit)
+        bound = round_up(1.05 * float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) or 1.0)
         if bound > self._bound:
             self._bound = bound
             self._y_range.update(start=-bound, end=bound, reset_start=-bound, reset_end=bound)
@@ -86,9 +84,7 @@ class Lines:
         plot = make_figure("", "position x", "", y_range=self._y_range, x_range=(0, 1), height=260)
         for name, (dash, color) in styles.items():
             plot.line("x", self._columns[name], source=source, color=color, line_dash=dash, line_width=2)
-        tooltips: list[Any] = [
-            ("x", "@x{0.00}"),
-            *((name, f"@{column}{{0.000}}") for name, column in self._columns.items()),
-        ]
-        plot.add_tools(HoverTool(tooltips=tooltips))
+        values = {name: f"@{column}" for name, column in self._columns.items()}
+        tooltips = [("x", "@x{0.00}"), *((name, f"{value}{{%.4g}}") for name, value in values.items())]
+        plot.add_tools(HoverTool(tooltips=tooltips, formatters=dict.fromkeys(values.values(), "printf")))
         return see_through(plot)

@@ -102,19 +102,20 @@ class Slices:
         self._draw()
 
     def _draw(self) -> None:
-        scale = self._error if self.field.value == ERROR else self._fields
-        for other in (self._fields, self._error):
-            other.view.visible = other is scale
-        indices = {axis: self._nearest(slider.value) for axis, slider in self.positions.items()}
-        cut: dict[str, Any] = {axis: [float(self._points[index])] for axis, index in indices.items()}
-        if cut != self._cut.data:
-            self._cut.data = cut
-        for label, images in self._images.items():
-            for number, (axis, image) in enumerate(images.items()):
-                set_title(image.figure, f"{'–'.join(_PLANES[axis])} at {axis} = {cut[axis][0]:.2f}")
-                image.use(scale)
-                if label in self._values:
-                    image.show(self._values[label][self.field.value].take(indices[axis], number))
+        with pn.io.hold():
+            scale = self._error if self.field.value == ERROR else self._fields
+            for other in (self._fields, self._error):
+                other.view.visible = other is scale
+            indices = {axis: self._nearest(slider.value) for axis, slider in self.positions.items()}
+            cut: dict[str, Any] = {axis: [float(self._points[index])] for axis, index in indices.items()}
+            if cut != self._cut.data:
+                self._cut.data = cut
+            for label, images in self._images.items():
+                for number, (axis, image) in enumerate(images.items()):
+                    set_title(image.figure, f"{'–'.join(_PLANES[axis])} at {axis} = {cut[axis][0]:.2f}")
+                    image.use(scale)
+                    if label in self._values:
+                        image.show(self._values[label][self.field.value].take(indices[axis], number))
 
     def _nearest(self, position: float) -> int:
         return int(np.abs(self._points - position).argmin())

@@ -251,19 +251,26 @@ class Engine:
     def _take_commands(self, run: Run) -> None:
         if run.training is None:
             return
+        while run.compiled_changes:
+            changes = run.compiled_changes.popleft()
+            run.waited_for.clear()
+            if isinstance(changes, Exception):
+                raise changes
+            self._change(run, run.training, changes)
+        held: list[Mapping[str, Any]] = []  # what might contradict changes that are being compiled; the rest acts now
         while run.changes:
             changes = run.changes.popleft()
-            if "differentiation" in changes:
+            if run.waited_for & changes.keys():
+                run.waited_for |= changes.keys()
+                held.append(changes)
+            elif "differentiation" in changes:
+                run.waited_for = {"maximum", "iterations", *changes}
                 words = f"Compiling for {changes['differentiation']} differentiation; training goes on meanwhile."
                 run.log.add_event(Event(run.epoch + 1, "compiling", dict(changes), words))
                 self._compiler.submit(self._compile_changes, run, run.training, changes)
             else:
                 self._change(run, run.training, changes)
-        while run.compiled_changes:
-            changes = run.compiled_changes.popleft()
-            if isinstance(changes, Exception):
-                raise changes
-            self._change(run, run.training, changes)
+        run.changes.extendleft(reversed(held))
         if run.stop_wanted:
             self._take_snapshot(run)
             run.enter("stopped", f"Stopped after epoch {run.epoch}.")

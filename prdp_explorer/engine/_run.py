@@ -48,11 +48,12 @@ class Run:
         self.settings = settings
         self.compilations = 0
         self.seconds: Mapping[str, float] = {"setup": 0.0, "compile": 0.0, "train": 0.0}
-        # The next five are between the engine's threads: what was prepared, what is advanced, and what is wanted.
+        # The next six are between the engine's threads: what was prepared, what is advanced, and what is wanted.
         self.prepared: Training | Exception | None = None
         self.training: Training | None = None
         self.changes: deque[Mapping[str, Any]] = deque()
         self.compiled_changes: deque[Mapping[str, Any] | Exception] = deque()
+        self.waited_for: set[str] = set()
         self.stop_wanted = False
         self._room = settings.largest_iterations
         self._lock = threading.Lock()

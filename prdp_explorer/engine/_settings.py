@@ -86,10 +86,11 @@ class RunSettings:
         together; nothing is changed then.
         """
         kind = KINDS[self.refinement["kind"]]
-        known = [*(name for name in kind.limits if name != "initial"), "iterations", "learning_rate", "differentiation"]
-        if "rtol_initial" in known:
-            known.remove("rtol_initial")
-            known.remove("iterations")
+        past = ("initial", "rtol_initial", "compare_with_start")
+        known = [name for name in kind.limits if name not in past]
+        if kind not in (Constant, TolerancePRDP):
+            known.append("iterations")
+        known += ["learning_rate", "differentiation"]
         for name in changes:
             if name == "initial":
                 raise ValueError("`initial` is K of the first epoch and cannot be changed later; set `iterations`.")

@@ -119,10 +119,10 @@ def divergence(velocity: Float[np.ndarray, "*batch 2 N N"]) -> Float[np.ndarray,
     return velocity.shape[-1] * (vx - np.roll(vx, 1, -1) + vy - np.roll(vy, 1, -2))
 
 
-def vorticity(velocity: Float[np.ndarray, "*batch 2 N N"]) -> Float[np.ndarray, "*batch N N"]:
-    """D⁺x vy - D⁺y vx, at the upper right corner of each cell, non-dimensional. In NumPy, for views."""
-    vx, vy = velocity[..., 0, :, :], velocity[..., 1, :, :]
-    return velocity.shape[-1] * (np.roll(vy, -1, -1) - vy - np.roll(vx, -1, -2) + vx)
+def vorticity(velocity: Float[Array, "2 N N"]) -> Float[Array, "N N"]:
+    """D⁺x vy - D⁺y vx, at the upper right corner of each cell, non-dimensional. In JAX, for views."""
+    vx, vy = velocity
+    return velocity.shape[-1] * (jnp.roll(vy, -1, -1) - vy - jnp.roll(vx, -1, -2) + vx)
 
 
 def project_divergence_free(velocity: Float[np.ndarray, "*batch 2 N N"]) -> Float[np.ndarray, "*batch 2 N N"]:

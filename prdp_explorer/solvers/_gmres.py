@@ -1,8 +1,11 @@
 """The generalised minimal residual method, restarted."""
 
+from typing import Any
+
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ._operator import AbstractOperator
 from ._solver import AbstractSolver, norm, ratio
@@ -38,17 +41,24 @@ class GMRES(AbstractSolver):
     def step(self, operator: AbstractOperator, b: Float[Array, "*grid"], state: GMRESState) -> GMRESState:
         r = b - operator.matvec(state.u)
         length = norm(r)
-        basis = [ratio(r, length)]
-        columns = []
-        for _ in range(self.restart):
-            w = operator.matvec(basis[-1])
-            column = [jnp.sum(v * w) for v in basis]
-            w = w - sum(h * v for h, v in zip(column, basis, strict=True))
-            column.append(norm(w))
-            basis.append(ratio(w, column[-1]))
-            columns.append(jnp.stack(column + [jnp.zeros_like(length)] * (self.restart + 1 - len(column))))
-        weights, residual = _least_squares(jnp.stack(columns, axis=1), length)
-        return GMRESState(state.u + sum(y * v for y, v in zip(weights, basis[:-1], strict=True)), residual)
+
+        def extend(carry: Any, j: Int[Array, ""]) -> Any:
+            """The next vector of the basis, and column j of A's projection onto it by classical Gram-Schmidt."""
+            basis, w, size = carry
+            v = ratio(w, size)
+            basis = basis.at[j].set(v.ravel())
+            w = operator.matvec(v)
+            column = _dot(basis, w.ravel())
+            w = (w.ravel() - _dot(column, basis)).reshape(b.shape)
+            size = norm(w)
+            return (basis, w, size), jnp.where(jnp.arange(self.restart + 1) == j + 1, size, jnp.append(column, 0))
+
+        # The whole basis takes part from the start, its later rows zero. In a loop the product with A is compiled once,
+        # and inner products with a matrix take less time than half as many with separate vectors.
+        basis = jnp.zeros((self.restart, b.size), b.dtype)
+        (basis, _, _), columns = jax.lax.scan(extend, (basis, r, length), jnp.arange(self.restart))
+        weights, residual = _least_squares(columns.T, length)
+        return GMRESState(state.u + _dot(weights, basis).reshape(b.shape), residual)
 
     def solution(self, state: GMRESState) -> Float[Array, "*grid"]:
         return state.u
@@ -59,22 +69,32 @@ class GMRES(AbstractSolver):
         return state.residual
 
 
+def _dot(left: Array, right: Array) -> Array:
+    # Accelerators round the factors of products to few digits by default, which costs the basis its orthogonality.
+    return jnp.dot(left, right, precision="highest")
+
+
 def _least_squares(
     hessenberg: Float[Array, "rows columns"], length: Float[Array, ""]
-) -> tuple[list[Float[Array, ""]], Float[Array, ""]]:
+) -> tuple[Float[Array, " columns"], Float[Array, ""]]:
     """The y that minimises ‖length e₁ - H y‖, and that minimum, by Givens rotations of H's rows.
 
     Where the basis has broken down, which is where it holds the solution, the weights beyond are zero.
     """
     size = hessenberg.shape[1]
-    rows = list(jnp.concatenate([hessenberg, jnp.eye(size + 1, 1, dtype=hessenberg.dtype) * length], axis=1))
-    for i in range(size):
-        a, c = rows[i][i], rows[i + 1][i]
+    rows = jnp.concatenate([hessenberg, jnp.eye(size + 1, 1, dtype=hessenberg.dtype) * length], axis=1)
+
+    def rotate(above: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
+        i, below = at
+        a, c = above[i], below[i]
         radius = norm(jnp.stack([a, c]))
         cosine, sine = jnp.where(radius > 0, ratio(a, radius), 1), ratio(c, radius)
-        rows[i], rows[i + 1] = cosine * rows[i] + sine * rows[i + 1], cosine * rows[i + 1] - sine * rows[i]
-    weights: list[Float[Array, ""]] = []
-    for i in reversed(range(size)):
-        known = sum((rows[i][i + 1 + j] * y for j, y in enumerate(weights)), jnp.zeros_like(length))
-        weights.insert(0, ratio(rows[i][size] - known, rows[i][i]))
-    return weights, jnp.abs(rows[size][size])
+        return cosine * below - sine * above, cosine * above + sine * below
+
+    def substitute(weights: Array, at: tuple[Array, Array]) -> tuple[Array, None]:
+        i, row = at
+        return weights.at[i].set(ratio(row[size] - _dot(row[:size], weights), row[i])), None
+
+    last, triangle = jax.lax.scan(rotate, rows[0], (jnp.arange(size), rows[1:]))
+    weights, _ = jax.lax.scan(substitute, jnp.zeros_like(hessenberg[0]), (jnp.arange(size), triangle), reverse=True)
+    return weights, jnp.abs(last[size])

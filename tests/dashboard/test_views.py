@@ -4,18 +4,15 @@ import html
 
 import numpy as np
 import pytest
-from bokeh.models import ColumnDataSource, GlyphRenderer, Title
-from bokeh.plotting import figure
-from dashboard_helpers import add_snapshot, columns, extent, made_up_race, made_up_rows
+from dashboard_helpers import columns, extent, made_up_race, made_up_rows
 
-from prdp_explorer import Race, Run
+from prdp_explorer import Race
 from prdp_explorer.dashboard._controls import FULL_LABEL, PRDP_LABEL
 from prdp_explorer.dashboard._costs import Costs
 from prdp_explorer.dashboard._curves import Curves
-from prdp_explorer.dashboard._fields import Fields
 from prdp_explorer.dashboard._history import LINES_SHOWN, History
 from prdp_explorer.dashboard._source import RunSource
-from prdp_explorer.engine import Event, Log, Snapshot, as_records
+from prdp_explorer.engine import Event, as_records
 
 
 @pytest.fixture
@@ -187,123 +184,3 @@ class TestHistory:
         (record,) = as_records(made_up_rows(10, 1))
         assert record.refined
         assert "K" in record.explanation
-
-
-class TestFields:
-    @pytest.fixture
-    def fields(self, race: Race) -> Fields:
-        fields = Fields((PRDP_LABEL, FULL_LABEL))
-        fields.look_at(dict(race.runs))
-        return fields
-
-    @staticmethod
-    def title(fields: Fields, label: str) -> str:
-        title = fields._figures[label].title
-        assert isinstance(title, Title)
-        return str(title.text)
-
-    @staticmethod
-    def assert_shown(source: ColumnDataSource, run: Run, snapshot: Snapshot, sample: int) -> None:
-        np.testing.assert_allclose(columns(source)["x"], run.settings.problem.points())
-        for index, values in enumerate(snapshot.fields.values()):
-            np.testing.assert_array_equal(columns(source)[f"field_{index}"], values[sample - 1])
-        assert len({len(column) for column in columns(source).values()}) == 1
-
-    def test_without_snapshots_nothing_is_drawn(self, fields: Fields):
-        fields.update()
-        assert all(not len(column) for source in fields._sources.values() for column in columns(source).values())
-
-    def test_the_lines_are_the_newest_snapshot(self, fields: Fields, race: Race):
-        for label, run in race.runs.items():
-            for epoch in (0, 4, 9):
-                snapshot = add_snapshot(run, epoch)
-                fields.update()
-                assert fields.epoch.value == epoch or label == FULL_LABEL
-                self.assert_shown(fields._sources[label], run, snapshot, sample=1)
-                assert self.title(fields, label) == f"{label} after epoch {epoch}, K = 3"
-        assert fields.follow.value
-        assert fields.sample.end == 25
-
-    def test_another_epoch_and_another_sample(self, fields: Fields, race: Race):
-        run = race.runs[PRDP_LABEL]
-        first, second, _ = (add_snapshot(run, epoch) for epoch in (0, 5, 10))
-        fields.update()
-        fields.epoch.value = 7
-        assert not fields.follow.value
-        self.assert_shown(fields._sources[PRDP_LABEL], run, second, sample=1)
-        fields.sample.value = 25
-        self.assert_shown(fields._sources[PRDP_LABEL], run, second, sample=25)
-        fields.epoch.value = 0
-        self.assert_shown(fields._sources[PRDP_LABEL], run, first, sample=25)
-        latest = add_snapshot(run, 12)
-        fields.update()
-        self.assert_shown(fields._sources[PRDP_LABEL], run, first, sample=25)
-        fields.follow.value = True
-        self.assert_shown(fields._sources[PRDP_LABEL], run, latest, sample=25)
-        assert fields.epoch.value == 12
-
-    @pytest.mark.parametrize("scale", [0.01, 0.95, 1.0, 1.25, 1.3, 2.2, 7.0, 8.8, 9.9, 1234.0])
-    def test_the_axis_holds_all_lines(self, fields: Fields, race: Race, scale: float):
-        add_snapshot(race.runs[PRDP_LABEL], 0, scale)
-        fields.update()
-        largest = max(np.abs(columns(fields._sources[PRDP_LABEL])[f"field_{index}"]).max() for index in range(4))
-        start, end = extent(fields._y_range)
-        assert start <= -largest
-        assert largest <= end
-
-    def test_a_new_race_has_an_axis_of_its_own(self, fields: Fields, race: Race):
-        add_snapshot(race.runs[PRDP_LABEL], 0, 1e20)
-        fields.update()
-        other = made_up_race()
-        fields.look_at(dict(other.runs))
-        add_snapshot(other.runs[PRDP_LABEL], 0)
-        fields.update()
-        assert extent(fields._y_range)[1] < 10
-
-    @pytest.mark.parametrize("value", [np.nan, np.inf])
-    def test_what_is_not_finite_leaves_an_axis(self, fields: Fields, race: Race, value: float):
-        add_snapshot(race.runs[PRDP_LABEL], 0, value)
-        fields.update()
-        assert np.isfinite(extent(fields._y_range)).all()
-
-    def test_showing_a_race_that_has_snapshots_follows_it(self, fields: Fields, race: Race):
-        for run in race.runs.values():
-            for epoch in (0, 50):
-                add_snapshot(run, epoch)
-        fields.update()
-        assert fields.epoch.value == 50
-        other = made_up_race()
-        for run in other.runs.values():
-            for epoch in (0, 80):
-                add_snapshot(run, epoch)
-        fields.look_at(dict(other.runs))
-        fields.update()
-        assert fields.follow.value
-        assert fields.epoch.value == 80
-
-    def test_snapshots_that_arrive_while_it_draws_do_not_end_following(self, fields: Fields, race: Race):
-        run = race.runs[PRDP_LABEL]
-
-        class Busy(Log):
-            """The engine adds a snapshot between any two looks."""
-
-            @property
-            def snapshots(self) -> tuple[Snapshot, ...]:
-                kept = super().snapshots
-                newest = Snapshot(kept[-1].epoch + 1, 3, kept[-1].fields)
-                self.add_snapshot(newest)
-                return kept
-
-        add_snapshot(run, 0)
-        busy = Busy()
-        busy.add_snapshot(run.log.snapshots[0])
-        run.log = busy
-        fields.update()
-        fields.update()
-        assert fields.follow.value
-
-    def test_figures_and_sources_belong_together(self, fields: Fields):
-        for label, plot in fields._figures.items():
-            assert isinstance(plot, figure)
-            drawn = {renderer.data_source.id for renderer in plot.renderers if isinstance(renderer, GlyphRenderer)}
-            assert drawn == {fields._sources[label].id}
