@@ -1,6 +1,7 @@
 """Promises about the package as a whole."""
 
 import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import prdp_explorer
+from prdp_explorer.solvers import DIFFERENTIATIONS, differentiation_named
 
 PACKAGE = Path(prdp_explorer.__file__).parent
 ROOMS = ["", "engine", "problems", "physics", "solvers"]
@@ -95,3 +97,10 @@ def test_the_names_that_others_rely_on():
     assert {"PRDP", "Constant", "Scheduled", "train", "Engine", "Problem", "solve", "__version__"} <= set(
         dir(prdp_explorer)
     )
+
+
+@pytest.mark.parametrize("mode", DIFFERENTIATIONS)
+def test_every_differentiation_mode_says_what_it_is_worth_and_costs(mode):
+    words = inspect.getdoc(type(differentiation_named(mode, 1))) or ""
+    for wanted in ("Exactness: ", "Memory: ", "Cost: ", "Source: "):
+        assert wanted in words

@@ -1,5 +1,6 @@
 """The command line, mostly called in this process."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from prdp_explorer.__main__ import main
+from prdp_explorer.engine import settings_for
 from prdp_explorer.problems import SCENARIOS
 from prdp_explorer.solvers import DIFFERENTIATIONS, SOLVERS
 
@@ -59,12 +61,46 @@ class TestList:
                 "differentiations",
                 "full_iterations",
                 "chosen",
+                "summary",
+                "teaches",
+                "deterministic",
+                "not_offered",
             }
             assert set(scenario["presets"]) == {"live", "paper"} == set(scenario["full_iterations"])
             assert set(scenario["solvers"]) <= set(SOLVERS)
             assert set(scenario["differentiations"]) <= set(DIFFERENTIATIONS)
             assert all(isinstance(count, int) for count in scenario["full_iterations"].values())
             assert all(isinstance(sentence, str) for sentence in scenario["chosen"])
+            known = SCENARIOS[scenario["id"]]
+            assert (scenario["title"], scenario["summary"], scenario["teaches"]) == (
+                known.title,
+                known.summary,
+                known.teaches,
+            )
+            assert scenario["deterministic"] is scenario["id"].startswith("poisson")
+
+    def test_all_solvers_with_all_modes_are_offered_or_not_with_a_reason(self, result):
+        for scenario in result("list"):
+            for entry in scenario["not_offered"]:
+                assert set(entry) == {"names", "reason"}
+                assert len(entry["reason"]) > 20
+            refused = [tuple(entry["names"]) for entry in scenario["not_offered"]]
+            assert len(set(refused)) == len(refused)
+            for solver in SOLVERS:
+                assert (solver in scenario["solvers"]) is ((solver,) not in refused)
+                for mode in DIFFERENTIATIONS:
+                    offered = not {(solver,), (solver, mode)} & set(refused)
+                    with contextlib.nullcontext() if offered else pytest.raises(ValueError):
+                        settings_for(scenario["id"], solver=solver, differentiation=mode)
+
+    def test_what_is_not_offered_for_navier_stokes(self, result):
+        (flow,) = (scenario for scenario in result("list") if scenario["id"] == "navier-stokes-2d")
+        assert flow["solvers"] == ["gmres"]
+        reasons = {tuple(entry["names"]): entry["reason"] for entry in flow["not_offered"]}
+        assert set(reasons) == {(solver,) for solver in SOLVERS if solver != "gmres"}
+        assert reasons["cg",] == (
+            "CG needs symmetry with positive eigenvalues, which NavierStokesOperator does not promise"
+        )
 
     def test_heat_1d(self, result):
         heat = next(scenario for scenario in result("list") if scenario["id"] == "heat-1d")
@@ -76,6 +112,10 @@ class TestList:
         out = capsys.readouterr().out
         for scenario in SCENARIOS.values():
             assert f"{scenario.id}: {scenario.title}" in out
+            assert all(f"chosen, not published: {sentence}" in out for sentence in scenario.chosen)
+        assert out.count("  deterministic: the seed is not used\n") == 2
+        assert "  not offered: cg with one-step: CG takes in b at its start only" in out
+        assert "  not offered: jacobi: Jacobi needs a diagonal that dominates its rows, which Navier" in out
 
     def test_json_to_a_file(self, tmp_path: Path, capsys, result):
         assert run_main("list", "--json", str(tmp_path / "list.json")) == 0
@@ -108,7 +148,10 @@ class TestRun:
             "initial": 1,
             "step": 1,
             "maximum": 25,
+            "compare_with_start": 0,
         }
+        assert not found["deterministic"]
+        assert "rtol" not in found
 
     def test_live_is_the_default_preset(self, result):
         assert result("run", "heat-1d", "--epochs", "2")["preset"] == "live"
@@ -122,6 +165,7 @@ class TestRun:
             "initial": 3,
             "step": 2,
             "maximum": 9,
+            "compare_with_start": 1,
         }
         arguments = [word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", str(value))]
         found = result(
@@ -136,6 +180,60 @@ class TestRun:
     def test_the_mode_arrives(self, result):
         found = result("run", "heat-1d", "--preset", "paper", "--epochs", "3", "--differentiation", "unrolled")
         assert found["differentiation"] == "unrolled"
+
+    def test_the_solver_arrives(self, result):
+        found = result("run", "poisson-1", "--solver", "steepest-descent", "--epochs", "3")
+        assert found["solver"] == "steepest-descent"
+        assert found["validation"][-1] < 0.95 * result("run", "poisson-1", "--epochs", "3")["validation"][-1]
+
+    def test_every_flag_of_a_tolerance_arrives(self, result):
+        flags = {
+            "tau_step": 0.75,
+            "tau_stop": 1.0,
+            "window": 2,
+            "ema_window": 3,
+            "rtol_initial": 0.5,
+            "rtol_factor": 0.25,
+            "rtol_floor": 0.02,
+            "maximum": 300,
+        }
+        arguments = [word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        found = result("run", "poisson-1", *arguments, "--epochs", "30")
+        assert found["refinement"] == {"kind": "prdp-tolerance", **flags}
+        assert len(found["rtol"]) == len(found["iterations"]) == 30
+        assert found["rtol"][0] == 0.5
+        assert list(dict.fromkeys(found["rtol"])) == pytest.approx([0.5, 0.125, 0.03125, 0.02])
+        # A looser tolerance uses fewer iterations, of which the cost is the sum.
+        spent = [found["iterations"][found["rtol"].index(rtol)] for rtol in dict.fromkeys(found["rtol"])]
+        assert spent == sorted(set(spent))
+        assert 0 < spent[0] < spent[-1] <= 300
+        assert found["cumulative_iterations"] == sum(found["iterations"])
+
+    @pytest.mark.parametrize("flag", ["--rtol-initial", "--rtol-factor", "--rtol-floor"])
+    def test_one_flag_of_a_tolerance_is_enough(self, result, flag):
+        found = result("run", "poisson-1", flag, "0.2", "--epochs", "1")
+        assert found["refinement"] == {
+            "kind": "prdp-tolerance",
+            "tau_step": 0.92,
+            "tau_stop": 0.9,
+            "window": 2,
+            "ema_window": 1,
+            "rtol_initial": 0.3,
+            "rtol_factor": 0.5,
+            "rtol_floor": 1e-5,
+            "maximum": 600,
+            flag.removeprefix("--").replace("-", "_"): 0.2,
+        }
+        assert found["rtol"] == [pytest.approx(found["refinement"]["rtol_initial"])]
+
+    def test_a_deterministic_scenario_says_that_the_seed_is_not_used(self, result, capsys):
+        first, second = (result("run", "poisson-1", "--epochs", "3", "--seed", seed) for seed in ("1", "2"))
+        assert first["deterministic"] is second["deterministic"] is True
+        assert first["validation"] == second["validation"]
+        assert run_main("run", "poisson-1", "--epochs", "3", "--seed", "1") == 0
+        out = capsys.readouterr().out
+        assert out.startswith("poisson-1 (live), deterministic, the seed is not used: finished after 3 epochs\n")
+        assert "seed 1" not in out
 
     @pytest.mark.parametrize(("flags", "iterations"), [([], 25), (["--iterations", "4"], 4)])
     def test_constant(self, result, flags, iterations):
@@ -155,7 +253,7 @@ class TestRun:
         assert run_main("run", "heat-1d", "--preset", "paper", "--seed", "1") == 0
         captured = capsys.readouterr()
         assert "546 of 2,500" in captured.out
-        assert "finished after 100 epochs" in captured.out
+        assert captured.out.startswith("heat-1d (paper), seed 1: finished after 100 epochs\n")
         assert captured.err == ""
 
     def test_a_diverged_run_exits_with_0_and_nulls(self, result):
@@ -203,6 +301,18 @@ BAD = {
     "endless seed": ["run", "heat-1d", "--seed", "9" * 5_000],
     "iterations with prdp": ["run", "heat-1d", "--iterations", "4"],
     "threshold with constant": ["run", "heat-1d", "--refinement", "constant", "--tau-step", "0.5"],
+    "a tolerance with a first K": ["run", "heat-1d", "--rtol-initial", "0.1", "--initial", "2"],
+    "a tolerance with a step of K": ["run", "heat-1d", "--rtol-factor", "0.1", "--step", "2"],
+    "a tolerance compared with the start": ["run", "heat-1d", "--rtol-floor", "0.1", "--compare-with-start", "1"],
+    "a tolerance with constant": ["run", "heat-1d", "--refinement", "constant", "--rtol-initial", "0.1"],
+    "a floor above the first tolerance": ["run", "heat-1d", "--rtol-initial", "0.1", "--rtol-floor", "0.2"],
+    "tolerance 0": ["run", "heat-1d", "--rtol-floor", "0"],
+    "tolerance above 1": ["run", "heat-1d", "--rtol-initial", "1.5"],
+    "tolerance that is no number": ["run", "heat-1d", "--rtol-factor", "nan"],
+    "tolerance in words": ["run", "heat-1d", "--rtol-initial", "small"],
+    "compare with start 2": ["run", "heat-1d", "--compare-with-start", "2"],
+    "a solver that does not suit": ["run", "navier-stokes-2d", "--solver", "jacobi"],
+    "a mode that does not suit": ["run", "heat-1d", "--solver", "cg", "--differentiation", "truncated"],
     "constant 0": ["run", "heat-1d", "--refinement", "constant", "--iterations", "0"],
     "a flag without its value": ["run", "heat-1d", "--seed"],
 }
@@ -216,6 +326,25 @@ def test_bad_input_exits_with_2_and_one_line(arguments, capsys):
     assert captured.err.startswith("prdp_explorer")
     assert captured.err.count("\n") == 1
     assert captured.err.endswith((".\n", "?\n"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            BAD["a tolerance with a first K"],
+            "--initial refine K, and --rtol-initial, --rtol-factor, --rtol-floor the tolerance; give the ones or the "
+            "others. With a tolerance K is bounded by --maximum.",
+        ),
+        (BAD["a tolerance with constant"], "--rtol-initial belong to --refinement prdp; with constant give"),
+        (BAD["a floor above the first tolerance"], "`rtol_floor` must not exceed `rtol_initial`; got rtol_floor 0.2"),
+        (BAD["a solver that does not suit"], "got 'jacobi'. Jacobi needs a diagonal that dominates its rows, which Na"),
+        (BAD["a mode that does not suit"], "'truncated' does not go with the solver 'cg': CG takes in b at its start"),
+    ],
+)
+def test_bad_combinations_are_explained(arguments, message, capsys):
+    assert run_main(*arguments) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_typing_error_gets_a_suggestion(capsys):

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import panel as pn
 from bokeh.models import (
-    BasicTicker,
     ColumnDataSource,
     FixedTicker,
     HoverTool,
@@ -34,7 +33,7 @@ from ._theme import (
 
 TARGET = "target"
 ERROR = "error"
-"""The difference of what is named just before the target, "after …", and the target, for snapshots that have both."""
+"""The difference of the last "after …" before the target and the target, for snapshots that have both."""
 
 _STEPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 _COARSE_STEPS = (1.0, 2.0, 5.0)
@@ -152,13 +151,15 @@ class ColorScale:
         self._source = ColumnDataSource({"image": [], "start": [], "width": []})
         self._bar = make_figure(
             "", label, "", height=84, tools="", toolbar_location=None, x_range=self._range, y_range=(0, 1),
-            min_border_left=20,
+            min_border_left=28,
         )  # fmt: skip
         self._bar.add_glyph(
             self._source, Image(image="image", x="start", y=0, dw="width", dh=1, color_mapper=self.mapper)
         )
-        self._bar.xaxis.ticker = BasicTicker(desired_num_ticks=5)
+        self._ticker = FixedTicker()
+        self._bar.xaxis.ticker = self._ticker
         self._bar.xaxis.formatter = PrintfTickFormatter(format="%.4g")
+        self._bar.min_border_right = 28
         self._bar.yaxis.visible = False
         self._bar.grid.visible = False
         # In a column, since a pane of a figure cannot be shown again once it was hidden (Panel 1.9).
@@ -198,6 +199,7 @@ class ColorScale:
             self._palette = self.mapper.palette = palette
         self.mapper.update(low=low, high=high)
         self._range.update(start=low, end=high)
+        self._ticker.ticks = np.linspace(low, high, 5).tolist()
         colors = np.linspace(low, high, len(palette))
         self._source.data = {"image": [colors[None, :]], "start": [low], "width": [high - low]}
 

@@ -73,22 +73,18 @@ class NavierStokesOperator(AbstractOperator):
         self.coupling = float(velocity.shape[-1])
 
     def matvec(self, u: Float[Array, "3 N N"]) -> Float[Array, "3 N N"]:
-        west, east, south, north = _neighbours(u)
-        vx, vy, p = u
+        here, west, east, south, north = _points_and_neighbours(u)
+        vx, vy, p = here
         momentum = (
-            self.centre * u[:2]
-            + self.west * west[:2]
-            + self.east * east[:2]
-            + self.south * south[:2]
-            + self.north * north[:2]
+            self.centre.reshape(2, -1) * here[:2]
+            + self.west.reshape(2, -1) * west[:2]
+            + self.east.reshape(2, -1) * east[:2]
+            + self.south.reshape(2, -1) * south[:2]
+            + self.north.reshape(2, -1) * north[:2]
+            + self.coupling * (jnp.stack([east[2], north[2]]) - p)
         )
-        return jnp.stack(
-            [
-                momentum[0] + self.coupling * (east[2] - p),
-                momentum[1] + self.coupling * (north[2] - p),
-                self.coupling * (vx - west[0] + vy - south[1]),
-            ]
-        )
+        mass = self.coupling * (vx - west[0] + vy - south[1])
+        return jnp.concatenate([momentum, mass[None]]).reshape(u.shape)
 
     def diagonal(self) -> Float[Array, "3 N N"]:
         return jnp.concatenate([self.centre, jnp.zeros_like(self.centre[:1])])
@@ -154,10 +150,17 @@ def _upwind(wind: Float[Array, "2 N N"], viscosity: Any) -> tuple[Float[Array, "
     return upwind_weights(jnp.maximum(wind, 0), jnp.minimum(wind, 0), viscosity, wind.shape[-1])
 
 
-def _neighbours(u: Float[Array, "3 N N"]) -> tuple[Float[Array, "3 N N"], ...]:
-    """The points to the west, east, south and north."""
-    # Edges written into a margin: on a CPU the operator takes about half as long as with `jnp.roll`.
-    padded = jnp.pad(u, ((0, 0), (1, 1), (1, 1)))
-    padded = padded.at[:, 0, 1:-1].set(u[:, -1]).at[:, -1, 1:-1].set(u[:, 0])
-    padded = padded.at[:, 1:-1, 0].set(u[:, :, -1]).at[:, 1:-1, -1].set(u[:, :, 0])
-    return padded[:, 1:-1, :-2], padded[:, 1:-1, 2:], padded[:, :-2, 1:-1], padded[:, 2:, 1:-1]
+def _points_and_neighbours(u: Float[Array, "3 N N"]) -> tuple[Float[Array, "3 points"], ...]:
+    """The points and those to their west, east, south and north, row after row."""
+    # With a margin of rows each is one contiguous piece, but for the column at an edge: on a CPU a product with the
+    # operator takes about 0.8 of the time that it takes with a margin all round, and 0.3 of that with `jnp.roll`.
+    num_points = u.shape[-1]
+    rows = jnp.concatenate([u[:, -1:], u, u[:, :1]], axis=1).reshape(3, -1)
+    column = np.arange(num_points**2) % num_points
+
+    def shifted(by: int) -> Array:
+        return rows[:, num_points + by :][:, : num_points**2]
+
+    west = jnp.where(column == 0, shifted(num_points - 1), shifted(-1))
+    east = jnp.where(column == num_points - 1, shifted(1 - num_points), shifted(1))
+    return shifted(0), west, east, shifted(-num_points), shifted(num_points)

@@ -10,7 +10,7 @@ from ._problem import Problem, Scenario
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.id: scenario
-    for scenario in (POISSON_1, POISSON_3, HEAT_1D, HEAT_2D, HEAT_3D, BURGERS_1D, NAVIER_STOKES_2D)
+    for scenario in (HEAT_1D, HEAT_2D, HEAT_3D, BURGERS_1D, NAVIER_STOKES_2D, POISSON_1, POISSON_3)
 }
 """The built-in scenarios by id."""
 

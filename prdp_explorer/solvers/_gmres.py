@@ -22,7 +22,7 @@ class GMRES(AbstractSolver):
     """Restarted GMRES (Saad and Schultz 1986), for any matrix; an iteration is a whole restart.
 
     Each iteration minimises ‖b - A u‖ over u + span{r, A r, …, Aᵐ⁻¹ r}, m = `restart`, at the price of m + 1 products
-    with A and m (m + 1) inner products.
+    with A and 2 m with the matrix of the m vectors, which are kept.
 
     **Arguments:**
 
@@ -79,7 +79,8 @@ def _least_squares(
 ) -> tuple[Float[Array, " columns"], Float[Array, ""]]:
     """The y that minimises ‖length e₁ - H y‖, and that minimum, by Givens rotations of H's rows.
 
-    Where the basis has broken down, which is where it holds the solution, the weights beyond are zero.
+    Where the basis has broken down, the weights beyond are zero: it holds the solution, or a singular A takes its last
+    vector to where the others reach already, and that row stays in the minimum.
     """
     size = hessenberg.shape[1]
     rows = jnp.concatenate([hessenberg, jnp.eye(size + 1, 1, dtype=hessenberg.dtype) * length], axis=1)
@@ -97,4 +98,5 @@ def _least_squares(
 
     last, triangle = jax.lax.scan(rotate, rows[0], (jnp.arange(size), rows[1:]))
     weights, _ = jax.lax.scan(substitute, jnp.zeros_like(hessenberg[0]), (jnp.arange(size), triangle), reverse=True)
-    return weights, jnp.abs(last[size])
+    left = jnp.where(jnp.diagonal(triangle) == 0, triangle[:, size], 0)
+    return weights, norm(jnp.append(left, last[size]))

@@ -1,6 +1,7 @@
 """Methods that search along residuals and what A makes of them: steepest descent and conjugate gradients' kin."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -25,7 +26,9 @@ class SteepestDescent(AbstractSolver):
         self, operator: AbstractOperator, b: Float[Array, "*grid"], state: Float[Array, "*grid"]
     ) -> Float[Array, "*grid"]:
         r = b - operator.matvec(state)
-        return state + ratio(jnp.sum(r * r), jnp.sum(r * operator.matvec(r))) * r
+        # The step does not depend on r's length: with it divided out, squares of small residuals do not underflow.
+        v = ratio(r, jax.lax.stop_gradient(jnp.max(jnp.abs(r))))
+        return state + ratio(jnp.sum(v * v), jnp.sum(v * operator.matvec(v))) * r
 
     def solution(self, state: Float[Array, "*grid"]) -> Float[Array, "*grid"]:
         return state

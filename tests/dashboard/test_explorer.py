@@ -4,15 +4,17 @@ import html
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from dashboard_helpers import columns, made_up_race, made_up_rows
 
 from prdp_explorer import Engine
-from prdp_explorer.dashboard import Explorer, _explorer
+from prdp_explorer.dashboard import Explorer, _controls, _explorer
 from prdp_explorer.dashboard._controls import FULL_LABEL, PRDP_LABEL
 from prdp_explorer.dashboard._explorer import RACE_SECONDS, SPEEDS, STATE_WORDS
+from prdp_explorer.dashboard._source import MOST_POINTS
 from prdp_explorer.engine import ENDED
 
 PATIENCE = 60.0
@@ -40,9 +42,21 @@ def click(button) -> None:
     button.clicks += 1
 
 
+def heat(engine: Engine) -> Explorer:
+    """An explorer that is about to race heat in 1D."""
+    explorer = Explorer(engine)
+    explorer.controls.scenario.value = "heat-1d"
+    return explorer
+
+
 @pytest.fixture
 def explorer(engine: Engine) -> Explorer:
-    return Explorer(engine)
+    return heat(engine)
+
+
+def history(explorer: Explorer) -> str:
+    """What a person reads in the view of what happened."""
+    return html.unescape(re.sub("<[^>]*>", " ", str(explorer.history._pane.object)))
 
 
 def states(explorer: Explorer) -> set[str]:
@@ -138,6 +152,86 @@ class TestCommands:
         assert (explorer.race, explorer.engine.races) == (None, {})
         assert not explorer.start.disabled
 
+    def test_a_floor_above_the_first_tolerance_is_refused_at_start(
+        self, explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+    ):
+        told: list[str] = []
+        monkeypatch.setattr(_explorer, "notify", told.append)
+        explorer.controls.refines.value = "prdp-tolerance"
+        explorer.controls._fields["rtol_initial"]._text.value = "0.1"
+        explorer.controls._fields["rtol_floor"]._text.value = "0.2"
+        click(explorer.start)
+        assert len(told) == 1
+        assert "`rtol_floor` must not exceed `rtol_initial`" in told[0]
+        assert explorer.engine.races == {}
+
+    def test_the_mode_of_a_running_race_is_switched_for_both(self, explorer: Explorer):
+        click(explorer.start)
+        tick_until(explorer, lambda: min(run.epoch for run in explorer._runs) >= 1)
+        explorer.controls.differentiation.value = "unrolled"
+        assert {run.settings.differentiation for run in explorer._runs} == {"unrolled"}
+        tick_until(explorer, lambda: history(explorer).count("differentiation = unrolled.") == 2)
+        assert history(explorer).count("Compiling for unrolled differentiation; training goes on meanwhile.") == 2
+        acted = max(event.epoch for run in explorer._runs for event in run.log.events if event.name == "adjust")
+        tick_until(explorer, lambda: min(run.epoch for run in explorer._runs) > acted)
+        assert states(explorer) == {"running"}
+        assert explorer.controls.differentiation.value == "unrolled"
+        assert all(np.isfinite(run.log.read()["validation"]).all() for run in explorer._runs)
+        click(explorer.stop)
+        tick_until(explorer, lambda: states(explorer) == {"stopped"})
+        explorer.controls.differentiation.value = "detached"  # for the next race
+        assert {run.settings.differentiation for run in explorer._runs} == {"unrolled"}
+
+    def test_a_mode_that_has_no_room_is_told_and_reverted(self, explorer: Explorer, monkeypatch: pytest.MonkeyPatch):
+        told: list[str] = []
+        monkeypatch.setattr(_controls, "notify", told.append)
+        click(explorer.start)
+
+        def refuse(**changes: Any) -> None:
+            raise ValueError("no room for it")
+
+        for run in explorer._runs:
+            monkeypatch.setattr(run, "adjust", refuse)
+        explorer.controls.differentiation.value = "one-step"
+        assert told == ["no room for it"]
+        assert explorer.controls.differentiation.value == "implicit"
+
+    def test_a_race_that_refines_a_tolerance(self, explorer: Explorer):
+        """Of a scenario whose seed is not used, besides."""
+        controls = explorer.controls
+        controls.scenario.value = "poisson-1"
+        controls.refines.value = "prdp-tolerance"
+        explorer.speed.value = "as fast as possible"
+        click(explorer.start)
+        assert controls.refines.disabled
+        tick_until(explorer, lambda: states(explorer) == {"finished"})
+        explorer.tick()
+        assert status(explorer) == "Finished · epoch 180 of 180"
+        assert controls._fields["seed"]._text.disabled
+        assert not controls.refines.disabled
+        assert "The tolerance falls from 0.3 to 0.15." in history(explorer)
+        assert explorer.race is not None
+        rows = explorer.race.runs[PRDP_LABEL].log.read()
+        data = columns(explorer._sources[PRDP_LABEL].source)
+        np.testing.assert_array_equal(data["iterations"][1:], rows["iterations"][1:])
+        assert 0 < rows["iterations"][1] < rows["iterations"][-1] < 600
+        assert not data["iterations"][0] > rows["iterations"][1]  # the bound of K is no K that was spent
+        assert re.match("After 180 epochs PRDP has spent", text(explorer._headline))
+
+    def test_a_long_race_that_refines_a_tolerance_is_thinned_out_like_any(self, explorer: Explorer):
+        explorer.attach(made_up_race())
+        assert explorer.race is not None
+        rows = made_up_rows(0, 20_000)
+        rows["next_iterations"] = 25  # K stays at its bound, and a refinement lowers the tolerance
+        rows["rtol"], rows["next_rtol"] = 0.3, np.where(rows["epoch"] == 7_777, 0.15, 0.3)
+        rows["refined"] = rows["epoch"] == 7_777
+        for part in np.array_split(rows, 10):
+            explorer.race.runs[PRDP_LABEL].log.append(part)
+            explorer.tick()
+        shown = columns(explorer._sources[PRDP_LABEL].source)["epoch"]
+        assert 100 < len(shown) <= MOST_POINTS + 1
+        assert 7_777 in shown
+
     def test_leaving_pauses_the_race_once_nobody_is_left(self, explorer: Explorer):
         click(explorer.start)
         race = explorer.race
@@ -152,7 +246,7 @@ class TestCommands:
         assert (race.watchers, race.paused) == (0, True)
 
     def test_two_explorers_on_one_engine_do_not_mix(self, engine: Engine):
-        one, other = Explorer(engine), Explorer(engine)
+        one, other = heat(engine), heat(engine)
         for explorer, seed, threshold in ((one, "1", "0.9"), (other, "2", "0.99")):
             explorer.speed.value = "as fast as possible"
             explorer.controls._fields["seed"]._text.value = seed

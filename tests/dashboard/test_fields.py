@@ -579,6 +579,8 @@ class TestImages:
         assert extent(scale._range) == limits(scale) == (start, start + width)
         np.testing.assert_allclose([colors[0, 0], colors[0, -1]], limits(scale), rtol=1e-6)
         assert len(colors[0]) == len(scale.mapper.palette)
+        ticks = cast(Any, scale._ticker.ticks)
+        assert (ticks[0], ticks[2], ticks[-1]) == (start, 0, start + width)
 
     def test_the_scale_of_the_error_follows_the_larger_of_both(self, race: Race):
         fields = looking_at(race)
@@ -849,12 +851,12 @@ class TestParameters:
         assert start <= -1 < 5 <= end < 10
 
     def test_a_long_run_is_thinned_and_keeps_its_end(self, race: Race):
-        for epoch in range(2 * MOST_POINTS + 5):
+        for epoch in range(2 * MOST_POINTS + 4):
             race.runs[PRDP_LABEL].log.snapshot_bytes = 2**40
             race.runs[PRDP_LABEL].log._snapshots += (Snapshot(epoch, 3, self.snapshot(epoch, 0)),)
         line = columns(trajectories_of(looking_at(race))._lines[PRDP_LABEL])
         assert MOST_POINTS / 2 <= len(line["epoch"]) <= MOST_POINTS
-        assert line["epoch"][-1] == 2 * MOST_POINTS + 4
+        assert line["epoch"][-1] == 2 * MOST_POINTS + 3
         assert len(set(np.diff(line["epoch"]))) == 1
 
     def test_contenders_differ_by_colour_and_parameters_by_dash(self, race: Race):
