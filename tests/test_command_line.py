@@ -154,7 +154,7 @@ class TestRun:
         assert "rtol" not in found
 
     def test_live_is_the_default_preset(self, result):
-        assert result("run", "heat-1d", "--epochs", "2")["preset"] == "live"
+        assert result("run", "poisson-1", "--epochs", "2")["preset"] == "live"
 
     def test_every_flag_arrives(self, result):
         flags = {
@@ -169,16 +169,16 @@ class TestRun:
         }
         arguments = [word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", str(value))]
         found = result(
-            "run", "heat-1d", *arguments, "--learning-rate", "0.002", "--epochs", "12", "--metric", "training"
+            "run", "poisson-1", *arguments, "--learning-rate", "20", "--epochs", "12", "--metric", "training"
         )
         assert found["refinement"] == {"kind": "prdp", **flags}
-        assert (found["learning_rate"], found["epochs"], found["metric"]) == (0.002, 12, "training")
+        assert (found["learning_rate"], found["epochs"], found["metric"]) == (20, 12, "training")
         assert found["iterations"][0] == 3
         assert max(found["iterations"]) <= 9
         assert len(found["iterations"]) == 12
 
     def test_the_mode_arrives(self, result):
-        found = result("run", "heat-1d", "--preset", "paper", "--epochs", "3", "--differentiation", "unrolled")
+        found = result("run", "poisson-1", "--preset", "paper", "--epochs", "3", "--differentiation", "unrolled")
         assert found["differentiation"] == "unrolled"
 
     def test_the_solver_arrives(self, result):

@@ -132,13 +132,10 @@ class TestContract:
         assert differs is not case.problem.deterministic
 
     def test_every_mode_gives_a_finite_loss_and_a_gradient(self, case: Case):
-        """All modes compute the same loss; only the derivative differs, and is zero if nothing goes round the solve."""
+        """All modes compute the same loss; only the derivative differs, and is zero where none passes the solver."""
         problem = case.problem
-        modes = problem.differentiations
-        if case.name.startswith("navier-stokes"):  # takes seconds to compile; its own mode is trained with below
-            modes = ("detached",)
-        elif case.name == "heat-1d paper":  # differs from the live preset by its validation samples
-            modes = modes[:1]
+        if case.name in ("navier-stokes-2d live", "heat-1d paper"):
+            pytest.skip("takes seconds to compile, or differs from the live preset by its validation samples alone")
         arrays, rest = eqx.partition(case.model, eqx.is_array)
         iterations = min(int(problem.controller.initial) + 1, problem.full_iterations)
         values: dict[str, list[float]] = {}
@@ -146,7 +143,7 @@ class TestContract:
         def loss(arrays: Any, batch: Any, solve: InnerSolve) -> jax.Array:
             return problem.loss(eqx.combine(arrays, rest), batch, solve)
 
-        for mode in modes:
+        for mode in problem.differentiations:
             solver = next(name for name in problem.solvers if unsuited_combination(name, mode) is None)
             solve = inner_solve(problem, iterations, solver, mode)
             value, gradient = run_once(jax.value_and_grad(loss), arrays, case.batch, solve)
@@ -155,7 +152,7 @@ class TestContract:
             assert np.isfinite(value)
             assert all(np.isfinite(leaf).all() for leaf in leaves)
             reaches = any(np.abs(leaf).max() > 0 for leaf in leaves)
-            assert reaches is (mode != "detached" or case.name.startswith("navier-stokes"))
+            assert reaches is (mode != "detached")
             values.setdefault(solver, []).append(float(value))
         for losses in values.values():
             np.testing.assert_allclose(losses, losses[0], rtol=1e-5)

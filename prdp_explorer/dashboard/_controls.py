@@ -276,7 +276,7 @@ class Controls(pn.viewable.Viewer):
         """Fill in what the preset says."""
         problem = self.problem
         self.solver.param.update(options=list(problem.solvers), value=problem.solvers[0])
-        self._show_solver()
+        self._show_solver(problem.differentiations[0])
         missing = [name for name in SOLVERS if name not in problem.solvers]
         reasons = [unsuited_solver(SOLVERS[name], problem.operator_type) for name in missing if problem.operator_type]
         self._solver_note.object = _small(
@@ -293,18 +293,17 @@ class Controls(pn.viewable.Viewer):
         if self._fields["seed"].value == LIMITS["seed"].maximum:
             self._fields["seed"].show(0)
 
-    def _show_solver(self) -> None:
-        """Offer the differentiation modes that go with the solver."""
-        modes = [mode for mode in self.problem.differentiations if not unsuited_combination(self.solver.value, mode)]
-        self.differentiation.options = modes
-        kept = self.differentiation.value in modes
-        self._show_differentiation(self.differentiation.value if kept else modes[0])
+    def _show_solver(self, mode: str | None = None) -> None:
+        """Offer the differentiation modes that go with the solver, and show one: this, or if it can be, the last."""
+        modes = [name for name in self.problem.differentiations if not unsuited_combination(self.solver.value, name)]
+        mode = mode or self.differentiation.value
+        self._show_differentiation(mode if mode in modes else modes[0], modes)
 
-    def _show_differentiation(self, mode: str) -> None:
+    def _show_differentiation(self, mode: str, offered: list[str] | None = None) -> None:
         """Show a mode; this is no edit."""
         self._showing = True
         try:
-            self.differentiation.value = mode
+            self.differentiation.param.update(options=offered or self.differentiation.options, value=mode)
             self._mode_note.object = _small(f"{mode} {MODES[mode]}.")
         finally:
             self._showing = False

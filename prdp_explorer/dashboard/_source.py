@@ -74,14 +74,18 @@ class RunSource:
         return True
 
     def _shown(self, rows: np.ndarray) -> np.ndarray:
-        return rows[(rows["epoch"] % self._stride == 0) | (rows["next_iterations"] > rows["iterations"])]
+        by_count = np.isnan(rows["next_rtol"])
+        changes = np.where(by_count, rows["next_iterations"] > rows["iterations"], rows["next_rtol"] < rows["rtol"])
+        return rows[(rows["epoch"] % self._stride == 0) | changes]
 
 
 def _columns(rows: np.ndarray) -> dict[str, Any]:
     """What the browser gets of these records. One place, so that the columns always have the same names and types."""
     columns: dict[str, Any] = {name: rows[name].astype(float) for name in _COPIED}
+    # Where a tolerance is refined the next K is only a bound, so that the step line begins with the first epoch.
+    first = np.where(np.isnan(rows["next_rtol"]), rows["next_iterations"], np.nan)
     return columns | {
-        "iterations": np.where(rows["epoch"] == 0, rows["next_iterations"], rows["iterations"]).astype(float),
+        "iterations": np.where(rows["epoch"] == 0, first, rows["iterations"]).astype(float),
         "refined_ratio": np.where(rows["refined"], rows["checkpoint_ratio"], np.nan),
         "decision": [DECISIONS[Reason(reason)] for reason in rows["reason"]],
     }

@@ -34,6 +34,7 @@ def made_up_rows(start: int, count: int, iterations: int = 3, refine_every: int 
     rows["reason"] = np.where(rows["refined"], int(Reason.WORTHWHILE), int(Reason.IMPROVING))
     rows["checkpoint_ratio"] = np.where(rows["refined"], 0.5, np.nan)
     rows["tau_step"], rows["tau_stop"] = 0.98, 0.9
+    rows["rtol"], rows["next_rtol"] = np.nan, np.nan
     rows["seconds"] = 0.01
     rows["cumulative_iterations"] = iterations * epochs
     rows["cumulative_seconds"] = 0.01 * (epochs + 1)

@@ -166,6 +166,7 @@ class TestCommands:
         assert explorer.engine.races == {}
 
     def test_the_mode_of_a_running_race_is_switched_for_both(self, explorer: Explorer):
+        explorer.controls.scenario.value = "poisson-1"
         click(explorer.start)
         tick_until(explorer, lambda: min(run.epoch for run in explorer._runs) >= 1)
         explorer.controls.differentiation.value = "unrolled"
