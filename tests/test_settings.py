@@ -269,6 +269,12 @@ class TestDefaults:
         expected |= {"rtol_initial": 0.3, "rtol_factor": 0.5, "rtol_floor": 1e-5, "maximum": problem.full_iterations}
         assert settings.refinement == {"kind": "prdp-tolerance", **expected}
 
+    def test_a_tolerance_may_use_the_k_of_full_physics_whatever_the_presets_bound_of_k(self):
+        problem = Toy()
+        problem.controller = PRDP(tau_step=0.9, maximum=5)
+        refinement = settings_for(problem, {"kind": "prdp-tolerance"}).refinement
+        assert (refinement["maximum"], refinement["tau_step"]) == (12, 0.9)
+
     def test_a_tolerance_of_ones_own_keeps_its_own_values(self):
         settings = settings_for("heat-1d", TolerancePRDP(tau_step=0.5, maximum=7, rtol_floor=0.01))
         assert settings.refinement == {
