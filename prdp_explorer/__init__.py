@@ -11,6 +11,7 @@ from .problems import Problem as Problem
 from .refinement import PRDP as PRDP
 from .refinement import Constant as Constant
 from .refinement import Scheduled as Scheduled
+from .refinement import TolerancePRDP as TolerancePRDP
 from .solvers import solve as solve
 
 __version__ = _version("prdp_explorer")

@@ -191,7 +191,27 @@ def _leaf(value: Any, dtype: Any) -> Any:
     return value if changed else jnp.asarray(converted)
 
 
-class PRDP(AbstractController):
+class AbstractPRDP(AbstractController):
+    """When PRDP refines; its subclasses say what. The four values below are explained at `PRDP`."""
+
+    tau_step: Float[Array, "*sweep"] = eqx.field(converter=_real, default=0.98)
+    tau_stop: Float[Array, "*sweep"] = eqx.field(converter=_real, default=0.9)
+    window: Int[Array, "*sweep"] = eqx.field(converter=_whole, default=3)
+    ema_window: Int[Array, "*sweep"] = eqx.field(converter=_whole, default=6)
+
+    @abc.abstractmethod
+    def refine(self, state: ControllerState) -> tuple[Int[Array, ""], Float[Array, ""] | None]:
+        """K and the tolerance after a refinement."""
+
+    def start_checkpoint(self, metric: Float[Array, ""]) -> Float[Array, ""]:
+        """s_checkpoint before any refinement, given the value before training: infinite."""
+        return jnp.full_like(metric, jnp.inf)
+
+    def update(self, metric: Any, state: ControllerState) -> ControllerState:
+        return _update_prdp(self, jnp.asarray(metric, state.smoothed.dtype), state)
+
+
+class PRDP(AbstractPRDP):
     """Progressive refinement with incomplete convergence.
 
     With the metric smoothed by an exponential moving average s (alpha = 2 / (ema_window + 1)):
@@ -217,10 +237,6 @@ class PRDP(AbstractController):
     **Raises:** `ValueError` for a value out of range.
     """
 
-    tau_step: Float[Array, "*sweep"] = eqx.field(converter=_real, default=0.98)
-    tau_stop: Float[Array, "*sweep"] = eqx.field(converter=_real, default=0.9)
-    window: Int[Array, "*sweep"] = eqx.field(converter=_whole, default=3)
-    ema_window: Int[Array, "*sweep"] = eqx.field(converter=_whole, default=6)
     initial: Int[Array, "*sweep"] = eqx.field(converter=_whole, default=1)
     step: Int[Array, "*sweep"] = eqx.field(converter=_whole, default=1)
     maximum: Int[Array, "*sweep"] = eqx.field(converter=_whole, default=25)
@@ -238,21 +254,16 @@ class PRDP(AbstractController):
         return jnp.minimum(self.initial, self.maximum)
 
     def start_checkpoint(self, metric: Float[Array, ""]) -> Float[Array, ""]:
-        """s_checkpoint before any refinement, given the value before training."""
         return jnp.where(self.compare_with_start > 0, metric, jnp.inf)
 
     def refine(self, state: ControllerState) -> tuple[Int[Array, ""], None]:
-        """K, and no tolerance, after a refinement."""
         return jnp.minimum(state.iterations + self.step, self.maximum), None
-
-    def update(self, metric: Any, state: ControllerState) -> ControllerState:
-        return _update_prdp(self, jnp.asarray(metric, state.smoothed.dtype), state)
 
     def reconcile(self, state: ControllerState) -> ControllerState:
         return eqx.tree_at(lambda s: s.iterations, state, jnp.minimum(state.iterations, self.maximum))
 
 
-class TolerancePRDP(AbstractController):
+class TolerancePRDP(AbstractPRDP):
     """`PRDP` that refines the inner solver's tolerance instead of K: rtol <- max(rtol `rtol_factor`, `rtol_floor`).
 
     When to refine is decided as by `PRDP`. A solve ends once ‖b - A u‖ <= rtol ‖b‖, or after `maximum` iterations; what
@@ -268,10 +279,6 @@ class TolerancePRDP(AbstractController):
     **Raises:** `ValueError` for a value out of range.
     """
 
-    tau_step: Float[Array, "*sweep"] = eqx.field(converter=_real, default=0.98)
-    tau_stop: Float[Array, "*sweep"] = eqx.field(converter=_real, default=0.9)
-    window: Int[Array, "*sweep"] = eqx.field(converter=_whole, default=3)
-    ema_window: Int[Array, "*sweep"] = eqx.field(converter=_whole, default=6)
     rtol_initial: Float[Array, "*sweep"] = eqx.field(converter=_real, default=0.3)
     rtol_factor: Float[Array, "*sweep"] = eqx.field(converter=_real, default=0.5)
     rtol_floor: Float[Array, "*sweep"] = eqx.field(converter=_real, default=1e-5)
@@ -291,16 +298,8 @@ class TolerancePRDP(AbstractController):
     def first_rtol(self) -> Float[Array, ""]:
         return jnp.maximum(self.rtol_initial, self.rtol_floor)
 
-    def start_checkpoint(self, metric: Float[Array, ""]) -> Float[Array, ""]:
-        """s_checkpoint before any refinement: infinite."""
-        return jnp.full_like(metric, jnp.inf)
-
     def refine(self, state: ControllerState) -> tuple[Int[Array, ""], Float[Array, ""]]:
-        """K as it is, and the tolerance after a refinement."""
         return state.iterations, jnp.maximum(cast(Array, state.rtol) * self.rtol_factor, self.rtol_floor)
-
-    def update(self, metric: Any, state: ControllerState) -> ControllerState:
-        return _update_prdp(self, jnp.asarray(metric, state.smoothed.dtype), state)
 
     def reconcile(self, state: ControllerState) -> ControllerState:
         return eqx.tree_at(
@@ -311,7 +310,7 @@ class TolerancePRDP(AbstractController):
 
 
 @jax.jit  # so that plain Python use does not dispatch twenty operations one by one
-def _update_prdp(controller: PRDP | TolerancePRDP, metric: Float[Array, ""], state: ControllerState) -> ControllerState:
+def _update_prdp(controller: AbstractPRDP, metric: Float[Array, ""], state: ControllerState) -> ControllerState:
     alpha = 2.0 / (controller.ema_window + 1.0)
     smoothed = jnp.where(state.count == 0, metric, (1.0 - alpha) * state.smoothed + alpha * metric).astype(metric.dtype)
     recent = state.recent.at[state.count % LONGEST_WINDOW].set(smoothed)

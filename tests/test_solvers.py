@@ -507,7 +507,7 @@ class TestNames:
             solve(HeatOperator(0.1, 3), jnp.ones(3), "jacoby", 1)
 
     def test_unknown_differentiation(self):
-        with pytest.raises(ValueError, match=r"`differentiation` must be one of unrolled, implicit.*; got 'adjoint'"):
+        with pytest.raises(ValueError, match=r"`differentiation` must be one of implicit, unrolled.*; got 'adjoint'"):
             solve(HeatOperator(0.1, 3), jnp.ones(3), "jacobi", 1, "adjoint")
 
     def test_unrolled_by_name_needs_a_concrete_k(self):

@@ -78,7 +78,7 @@ class PlainToy(Toy):
     learning_rate = 0.01
     optimizer = optax.identity()
     solvers = solvers_for(HeatOperator, "jacobi")
-    differentiations = ("implicit", *(mode for mode in DIFFERENTIATIONS if mode != "implicit"))
+    differentiations = DIFFERENTIATIONS
     operator_type = HeatOperator
 
 

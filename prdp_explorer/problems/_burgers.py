@@ -1,7 +1,5 @@
 """The emulator of Burgers' equation: a network learns one step through the solver of the next, shocks included."""
 
-from collections.abc import Mapping
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,13 +7,14 @@ from jaxtyping import Array, Float
 
 from ..physics import BurgersOperator, burgers_step_exactly, periodic_fourier_series
 from ..refinement import PRDP
-from ..solvers import DIFFERENTIATIONS, solvers_for
+from ..solvers import solvers_for
+from ._emulator import Emulator
 from ._networks import FieldResNet
-from ._problem import InnerSolve, Problem, Scenario
+from ._problem import InnerSolve, Scenario
 
 
-class BurgersEmulator(Problem):
-    """min over networks f of the mean square of P_K(f(u_0)) - u_2, where u_1, u_2 follow u_0 by exact steps.
+class BurgersEmulator(Emulator):
+    """An `Emulator` of an implicit upwind step of Burgers' equation.
 
     The step's matrix depends on the state it starts from, so that the gradient reaches the network through the right
     side and through the matrix. The metric is the squared error after five steps of the network alone, relative to
@@ -31,9 +30,7 @@ class BurgersEmulator(Problem):
 
     full_iterations = 24
     epochs = 100
-    batch_size = 25
     solvers = solvers_for(BurgersOperator, "bicgstab")
-    differentiations = ("implicit", *(mode for mode in DIFFERENTIATIONS if mode != "implicit"))
     operator_type = BurgersOperator
     quantity = "velocity u"
 
@@ -59,7 +56,7 @@ class BurgersEmulator(Problem):
         self._network = (channels, blocks)
         self.controller = controller
         self.learning_rate = learning_rate
-        self._decay_rate = decay_rate
+        self.decay_rate = decay_rate
         self._samples = (num_training_samples, num_validation_samples)
 
     def data(self):
@@ -76,13 +73,6 @@ class BurgersEmulator(Problem):
         channels, blocks = self._network
         return FieldResNet(1, channels, blocks, "periodic", key=key)
 
-    def decay(self, step):
-        return self._decay_rate ** (step / 100)
-
-    def loss(self, model, batch, solve: InnerSolve):
-        after_physics = jax.vmap(lambda u: self._step(model(u), solve))(batch[:, 0])
-        return jnp.mean((after_physics - batch[:, 2]) ** 2)
-
     def metric(self, model, validation, solve: InnerSolve):
         u = validation[:, 0]
         for _ in range(self.num_steps):
@@ -90,20 +80,11 @@ class BurgersEmulator(Problem):
         last = validation[:, self.num_steps]
         return jnp.mean(jnp.sum((u - last) ** 2, axis=1) / jnp.sum(last**2, axis=1))
 
-    def fields(self, model, validation, solve: InnerSolve) -> Mapping[str, Array]:
-        after_network = jax.vmap(model)(validation[:, 0])
-        return {
-            "input": validation[:, 0],
-            "network output": after_network,
-            "after the physics": jax.vmap(lambda u: self._step(u, solve))(after_network),
-            "target": validation[:, 2],
-        }
+    def step(self, u, solve: InnerSolve):
+        return solve(BurgersOperator(u, self.dt, self.viscosity), u)
 
     def points(self) -> Float[np.ndarray, " num_points"]:
         return (np.arange(self.num_points) / self.num_points).astype(np.float32)
-
-    def _step(self, u: Float[Array, " num_points"], solve: InnerSolve) -> Float[Array, " num_points"]:
-        return solve(BurgersOperator(u, self.dt, self.viscosity), u)
 
 
 BURGERS_1D = Scenario(

@@ -1,6 +1,5 @@
 """Emulators of the heat equation: a network learns one step through the solver of the next."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -11,31 +10,28 @@ from jaxtyping import Array, Float
 from ..physics import HeatOperator, interior_points, truncated_fourier_series
 from ..refinement import PRDP
 from ..solvers import DIFFERENTIATIONS, solvers_for
+from ._emulator import Emulator
 from ._networks import FieldMLP, FieldResNet
-from ._problem import InnerSolve, Problem, Scenario
+from ._problem import InnerSolve, Scenario
 
 
-class HeatEmulator(Problem):
-    """min over networks f of the mean square of P_K(f(u_0)) - u_2, where u_1, u_2 follow u_0 by exact steps.
+class HeatEmulator(Emulator):
+    """An `Emulator` of backward Euler for the heat equation.
 
-    The network never sees u_1: it learns a step of backward Euler only because the solver, which makes the step after
-    it, lets the gradient through. The metric is the squared error of two steps of the network alone, relative to
-    ‖u_1‖², averaged over the validation samples.
+    The metric is the squared error of two steps of the network alone, relative to ‖u_1‖², averaged over the validation
+    samples.
 
     **Arguments:**
 
     - `num_spatial_dims`, `num_points`: of the grid, interior points a side.
     - `network`: a function of a key that makes the model, from a field to a field of the same shape.
-    - `full_iterations`, `epochs`, `decay_rate`, `controller`: the preset's own. The learning rate decays by
-      `decay_rate` every 100 steps.
+    - `full_iterations`, `epochs`, `decay_rate`, `controller`, `differentiation`: the preset's own.
     - `diffusion`: diffusivity times time step.
     - `num_modes`: of the initial states. `num_training_samples`, `num_validation_samples`: how many.
     """
 
-    batch_size = 25
     learning_rate = 1e-3
     solvers = solvers_for(HeatOperator, "jacobi")
-    differentiations = ("implicit", *(mode for mode in DIFFERENTIATIONS if mode != "implicit"))
     operator_type = HeatOperator
     quantity = "temperature u"
 
@@ -61,7 +57,7 @@ class HeatEmulator(Problem):
         self.differentiations = (differentiation, *(mode for mode in DIFFERENTIATIONS if mode != differentiation))
         self.operator = HeatOperator(diffusion, num_points, num_spatial_dims)
         self._network = network
-        self._decay_rate = decay_rate
+        self.decay_rate = decay_rate
         self._num_modes = num_modes
         self._samples = (num_training_samples, num_validation_samples)
 
@@ -78,14 +74,6 @@ class HeatEmulator(Problem):
     def model(self, key: Array) -> Any:
         return self._network(key)
 
-    def decay(self, step):
-        return self._decay_rate ** (step / 100)
-
-    def loss(self, model, batch, solve: InnerSolve):
-        after_network = jax.vmap(model)(batch[:, 0])
-        after_physics = jax.vmap(lambda b: solve(self.operator, b))(after_network)
-        return jnp.mean((after_physics - batch[:, 2]) ** 2)
-
     def metric(self, model, validation, solve: InnerSolve):
         first = jax.vmap(model)(validation[:, 0])
         second = jax.vmap(model)(first)
@@ -93,14 +81,8 @@ class HeatEmulator(Problem):
         # The published metric divides by the state before the one predicted.
         return jnp.mean(jnp.sum((second - validation[:, 2]) ** 2, axes) / jnp.sum(validation[:, 1] ** 2, axes))
 
-    def fields(self, model, validation, solve: InnerSolve) -> Mapping[str, Array]:
-        after_network = jax.vmap(model)(validation[:, 0])
-        return {
-            "input": validation[:, 0],
-            "network output": after_network,
-            "after the physics": jax.vmap(lambda b: solve(self.operator, b))(after_network),
-            "target": validation[:, 2],
-        }
+    def step(self, u, solve: InnerSolve):
+        return solve(self.operator, u)
 
     def points(self) -> Float[np.ndarray, " num_points"]:
         return interior_points(self.operator.num_points)

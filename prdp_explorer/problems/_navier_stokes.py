@@ -46,7 +46,7 @@ class NavierStokesCorrector(Problem):
     batch_size = 25
     learning_rate = 1e-3
     solvers = solvers_for(NavierStokesOperator, "gmres")
-    differentiations = ("implicit", *(mode for mode in DIFFERENTIATIONS if mode != "implicit"))
+    differentiations = DIFFERENTIATIONS
     operator_type = NavierStokesOperator
     rtol = TOLERANCE
     components = ("vorticity", "velocity x", "velocity y", "pressure")

@@ -38,7 +38,7 @@ class PoissonInverse(Problem):
     full_iterations = 600
     batch_size = 1
     solvers = solvers_for(PoissonOperator, "jacobi")
-    differentiations = ("implicit", *(mode for mode in DIFFERENTIATIONS if mode != "implicit"))
+    differentiations = DIFFERENTIATIONS
     operator_type = PoissonOperator
     optimizer = optax.identity()
     deterministic = True

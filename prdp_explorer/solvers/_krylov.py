@@ -7,31 +7,18 @@ from jaxtyping import Array, Float
 
 from ._operator import AbstractOperator
 from ._solver import AbstractSolver, norm, ratio
+from ._stationary import AbstractCorrecting
 
 
-class SteepestDescent(AbstractSolver):
-    """u <- u + (rᵀr / rᵀA r) r with the residual r = b - A u: the exact line search for the energy uᵀA u / 2 - bᵀu.
-
-    The state is u itself.
-    """
+class SteepestDescent(AbstractCorrecting):
+    """u <- u + (rᵀr / rᵀA r) r with the residual r = b - A u: the exact line search for the energy uᵀA u / 2 - bᵀu."""
 
     requires = frozenset({"positive definite"})
 
-    def init(
-        self, operator: AbstractOperator, b: Float[Array, "*grid"], x0: Float[Array, "*grid"]
-    ) -> Float[Array, "*grid"]:
-        return x0
-
-    def step(
-        self, operator: AbstractOperator, b: Float[Array, "*grid"], state: Float[Array, "*grid"]
-    ) -> Float[Array, "*grid"]:
-        r = b - operator.matvec(state)
+    def correction(self, operator: AbstractOperator, r: Float[Array, "*grid"]) -> Float[Array, "*grid"]:
         # The step does not depend on r's length: with it divided out, squares of small residuals do not underflow.
         v = ratio(r, jax.lax.stop_gradient(jnp.max(jnp.abs(r))))
-        return state + ratio(jnp.sum(v * v), jnp.sum(v * operator.matvec(v))) * r
-
-    def solution(self, state: Float[Array, "*grid"]) -> Float[Array, "*grid"]:
-        return state
+        return ratio(jnp.sum(v * v), jnp.sum(v * operator.matvec(v))) * r
 
 
 def _floor(b: Float[Array, "*grid"], r: Float[Array, "*grid"]) -> Float[Array, ""]:
@@ -50,7 +37,10 @@ class CGState(eqx.Module):
 
 
 class CG(AbstractSolver):
-    """Conjugate gradients (Hestenes and Stiefel 1952). Stands still once the residual is at rounding."""
+    """Conjugate gradients (Hestenes and Stiefel 1952). Stands still once the residual is at rounding.
+
+    Unrolled, its gradient sees only the eigenvectors that b contains, also at convergence; implicit sees all.
+    """
 
     requires = frozenset({"positive definite"})
     restarts = False
@@ -89,7 +79,8 @@ class BiCGStabState(eqx.Module):
 class BiCGStab(AbstractSolver):
     """Stabilised bi-conjugate gradients (van der Vorst 1992), for matrices without symmetry. Two products with A each.
 
-    Stands still once the residual is at rounding, and where the recursion breaks down.
+    Stands still once the residual is at rounding, and where the recursion breaks down. On saddle points, whose diagonal
+    has zeros, it wanders for hundreds of iterations, hence what it requires. Unrolled, as `CG`.
     """
 
     requires = frozenset({"diagonal"})

@@ -36,8 +36,8 @@ SOLVERS: Mapping[str, type[AbstractSolver]] = {
 """The solvers by the names that settings, the command line and links use."""
 
 _MODES: Mapping[str, Callable[[int], AbstractDifferentiation]] = {
-    "unrolled": Unrolled,
     "implicit": lambda _: Implicit(),
+    "unrolled": Unrolled,
     "exact-adjoint": lambda _: ExactAdjoint(),
     "truncated": lambda _: Truncated(),
     "one-step": lambda _: OneStep(),
@@ -45,7 +45,7 @@ _MODES: Mapping[str, Callable[[int], AbstractDifferentiation]] = {
 }
 
 DIFFERENTIATIONS: tuple[str, ...] = tuple(_MODES)
-"""The names of the differentiation modes."""
+"""The names of the differentiation modes, that of the paper first."""
 
 _LACKING = {
     "diagonal": "a diagonal that dominates its rows",

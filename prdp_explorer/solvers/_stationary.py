@@ -10,15 +10,16 @@ from ._operator import AbstractOperator
 from ._solver import AbstractSolver
 
 
-class AbstractStationary(AbstractSolver):
-    """A splitting A = M - (M - A).
+class AbstractCorrecting(AbstractSolver):
+    """u <- u + correction(b - A u). The state is u itself.
 
-    Converges for every start if and only if the spectral radius of I - M⁻¹ A is below 1. The state is u itself.
+    Where the correction is M⁻¹ r with a constant M the method is stationary: it converges for every start if and only
+    if the spectral radius of I - M⁻¹ A is below 1.
     """
 
     @abc.abstractmethod
     def correction(self, operator: AbstractOperator, r: Float[Array, "*grid"]) -> Float[Array, "*grid"]:
-        """M⁻¹ r."""
+        """What to add for the residual r."""
 
     def init(
         self, operator: AbstractOperator, b: Float[Array, "*grid"], x0: Float[Array, "*grid"]
@@ -34,7 +35,7 @@ class AbstractStationary(AbstractSolver):
         return state
 
 
-class Jacobi(AbstractStationary):
+class Jacobi(AbstractCorrecting):
     """M = D, the diagonal of A. Strict diagonal dominance guarantees convergence."""
 
     requires = frozenset({"diagonal"})
@@ -43,7 +44,7 @@ class Jacobi(AbstractStationary):
         return r / operator.diagonal()
 
 
-class GaussSeidel(AbstractStationary):
+class GaussSeidel(AbstractCorrecting):
     """M = D + L, with L what lies below the diagonal: each point is updated with its predecessors' new values.
 
     Stencils are swept red-black, other matrices row by row. Needs about half the iterations of Jacobi; red-black, each
@@ -56,7 +57,7 @@ class GaussSeidel(AbstractStationary):
         return operator.solve_lower(r, 1.0)
 
 
-class SOR(AbstractStationary):
+class SOR(AbstractCorrecting):
     """Successive over-relaxation, M = D / ω + L: Gauss-Seidel with each update stretched.
 
     **Arguments:**
@@ -77,7 +78,7 @@ class SOR(AbstractStationary):
         return operator.solve_lower(r, self.relaxation)
 
 
-class Richardson(AbstractStationary):
+class Richardson(AbstractCorrecting):
     """M = 1 / rate, a scalar.
 
     **Arguments:**

@@ -1,0 +1,43 @@
+"""What emulators of a time step have in common: they are trained through the solver of the next step."""
+
+import abc
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..solvers import DIFFERENTIATIONS
+from ._problem import InnerSolve, Problem
+
+
+class Emulator(Problem):
+    """min over networks f of the mean square of P_K(f(u_0)) - u_2, where u_1, u_2 follow u_0 by exact steps.
+
+    The network never sees u_1: it learns a step only because the solver, which makes the step after it, lets the
+    gradient through. The learning rate decays by `decay_rate` every 100 steps.
+    """
+
+    batch_size = 25
+    differentiations = DIFFERENTIATIONS
+    decay_rate: float
+
+    @abc.abstractmethod
+    def step(self, u: Float[Array, "*grid"], solve: InnerSolve) -> Float[Array, "*grid"]:
+        """One time step from the state u by the physics."""
+
+    def decay(self, step):
+        return self.decay_rate ** (step / 100)
+
+    def loss(self, model, batch, solve: InnerSolve):
+        after_physics = jax.vmap(lambda u: self.step(u, solve))(jax.vmap(model)(batch[:, 0]))
+        return jnp.mean((after_physics - batch[:, 2]) ** 2)
+
+    def fields(self, model, validation, solve: InnerSolve) -> Mapping[str, Array]:
+        after_network = jax.vmap(model)(validation[:, 0])
+        return {
+            "input": validation[:, 0],
+            "network output": after_network,
+            "after the physics": jax.vmap(lambda u: self.step(u, solve))(after_network),
+            "target": validation[:, 2],
+        }
