@@ -4,12 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from solver_helpers import (
     EVERY_MODE,
     EVERY_SOLVER,
@@ -288,6 +289,44 @@ class TestEveryMode:
         for iterations in (0, 2, 7, 30):
             cotangents_of(name, mode, iterations)
         assert len(traces) == before
+
+
+class Ring(AbstractOperator):
+    """2 on the diagonal and a weight for the next neighbour, whose number is a leaf, as in a mesh."""
+
+    properties = frozenset({"diagonal"})
+
+    weights: Float[Array, " n"]
+    neighbours: Int[Array, " n"]
+    transposed: bool = eqx.field(static=True, default=False)
+
+    def matvec(self, u):
+        if self.transposed:
+            return 2 * u + jnp.zeros_like(u).at[self.neighbours].add(self.weights * u)
+        return 2 * u + self.weights * u[self.neighbours]
+
+    def diagonal(self):
+        return jnp.full_like(self.weights, 2)
+
+    def transpose(self):
+        return Ring(self.weights, self.neighbours, not self.transposed)
+
+
+class TestWholeNumbers:
+    @pytest.mark.parametrize("name", ["jacobi", "gmres"])
+    @pytest.mark.parametrize("mode", EVERY_MODE)
+    def test_among_an_operators_leaves_have_no_gradient_and_do_no_harm(self, name, mode):
+        """The weights have the gradient that they have with the matrix written out."""
+        solver, mode = EVERY_SOLVER[name], EVERY_MODE[mode]
+        b, weights = vectors(2)
+        neighbours = (jnp.arange(SIZE) + 1) % SIZE
+
+        def gradient(operator: Callable[[Any], AbstractOperator]) -> Any:
+            return jax.jit(jax.grad(lambda w: jnp.sum(jnp.sin(solve(operator(w), b, solver, 4, mode)))))(weights)
+
+        found = gradient(lambda w: Ring(w, neighbours))
+        assert_close(found, gradient(lambda w: dense(2 * jnp.eye(SIZE) + w[:, None] * jnp.eye(SIZE)[neighbours])))
+        assert found.any()
 
 
 def adjoint_of_equation(name: str) -> tuple[np.ndarray, np.ndarray]:

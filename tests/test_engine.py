@@ -376,10 +376,12 @@ class TestAdjust:
 
 
 class NoUnrolling(Toy):
-    """Raises where the engine traces it for unrolled differentiation."""
+    """Raises where the engine traces it for unrolled differentiation of more than `largest` iterations."""
+
+    largest = 0
 
     def loss(self, model, batch, solve):
-        if isinstance(solve.differentiation, Unrolled):
+        if isinstance(solve.differentiation, Unrolled) and solve.differentiation.capacity > self.largest:
             raise RuntimeError("no such gradient")
         return super().loss(model, batch, solve)
 
@@ -558,17 +560,30 @@ class TestModes:
         assert run.settings == run.started_with
         assert not run.changes
 
-    def test_one_that_cannot_be_compiled_fails_the_run_and_the_engine_trains_another(self, engine: Engine):
+    def test_one_that_cannot_be_compiled_is_dropped_and_training_goes_on(self, engine: Engine):
         run = engine.start(NoUnrolling(), epochs=ENDLESS)
         wait_for_epoch(run, 3)
-        run.adjust(differentiation="unrolled")
-        assert run.wait(timeout=PATIENCE)
-        wait_for_state(run, "failed")
-        assert "no such gradient" in run.message
-        assert len(run.log) > 3
-        other = engine.start(TOY)
-        assert other.wait(timeout=PATIENCE)
-        assert other.state == "finished"
+        run.adjust(differentiation="unrolled", maximum=20)
+        run.adjust(tau_step=0.5, maximum=15)
+        assert run.wait(lambda run: any(event.name == "refused" for event in run.log.events), PATIENCE)
+        (refused,) = (event for event in run.log.events if event.name == "refused")
+        assert refused.message.startswith("Differentiation stays implicit: the new step could not be compiled. ")
+        assert "no such gradient" in refused.message
+        assert run.settings == run.started_with
+        run.adjust(tau_stop=0.5)
+        epoch = wait_for_adjustment(run, "tau_stop")
+        wait_for_epoch(run, epoch + 3)
+        assert (run.state, adjustments(run)) == ("running", [(epoch, {"tau_stop": 0.5})])
+
+    def test_room_for_unrolling_is_what_it_was_where_more_could_not_be_compiled(self, engine: Engine):
+        problem = NoUnrolling()
+        problem.largest = 12
+        run = paused(engine, problem, differentiation="unrolled")
+        run.adjust(differentiation="unrolled", maximum=20)
+        assert run.wait(lambda run: any(event.name == "refused" for event in run.log.events), PATIENCE)
+        assert run.settings == run.started_with
+        with pytest.raises(ValueError, match="K cannot exceed 12"):
+            run.adjust(maximum=20)
 
     def test_a_run_that_ends_meanwhile_stays_ended(self, engine: Engine):
         problem = GatedToy(Unrolled)

@@ -258,6 +258,12 @@ class Controls(pn.viewable.Viewer):
                 self._fields[name].show(value)
         self._fields["full_iterations"].show(race.runs[FULL_LABEL].settings.largest_iterations)
 
+    def follow(self, race: Race) -> None:
+        """Show the differentiation mode that a race under way has by now: another page may have changed it."""
+        mode = race.runs[PRDP_LABEL].settings.differentiation
+        if mode != self.differentiation.value:
+            self._show_differentiation(mode)
+
     def _field(self, name: str, label: str, limits: Limits, *contenders: str, slider: bool = False) -> NumberField:
         def edit(value: float) -> None:
             for contender in contenders:

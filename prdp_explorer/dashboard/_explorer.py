@@ -255,6 +255,8 @@ class Explorer(pn.viewable.Viewer):
         if self.pause.label != label:
             self.pause.param.update(label=label, icon=icon)
         self.controls.lock(bool(active))
+        if active and self.race is not None:
+            self.controls.follow(self.race)
         if not runs:
             _set(self._status, _status_html("Ready", "no run yet"))
             _set(self._headline, WELCOME)

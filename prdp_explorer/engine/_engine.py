@@ -255,8 +255,11 @@ class Engine:
             changes = run.compiled_changes.popleft()
             run.waited_for.clear()
             if isinstance(changes, Exception):
-                raise changes
-            self._change(run, run.training, changes)
+                run.drop_changes(run.training)
+                words = f"Differentiation stays {run.settings.differentiation}: the new step could not be compiled. "
+                run.log.add_event(Event(run.epoch + 1, "refused", message=words + _in_words(changes)))
+            else:
+                self._change(run, run.training, changes)
         held: list[Mapping[str, Any]] = []  # what might contradict changes that are being compiled; the rest acts now
         while run.changes:
             changes = run.changes.popleft()

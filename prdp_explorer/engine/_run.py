@@ -89,13 +89,14 @@ class Run:
         """Change values of the controller, K of the next epoch (`iterations`), `learning_rate` or `differentiation`.
 
         All changes are taken together or, with `ValueError` in words, not at all. A new differentiation mode is
-        compiled in the background, while training goes on as before; what was asked for with it waits for it.
+        compiled in the background, while training goes on as before; what was asked for with it waits for it. One that
+        cannot be compiled is dropped, with what waits for it, and the log says so.
         """
         if self.ended:
             raise ValueError(f"This run is over ({self.state}), so nothing can be changed; start a new one.")
         with self._lock:
             wanted = self.settings.changed(changes)
-            largest = max(wanted.largest_iterations, changes.get("iterations", 0))
+            largest = wanted.largest_iterations
             room = largest if "differentiation" in changes else self._room
             if wanted.differentiation == "unrolled" and largest > room:
                 raise ValueError(
@@ -106,6 +107,12 @@ class Run:
             self.settings = wanted
             self.changes.append(changes)
         self.race.wake()
+
+    def drop_changes(self, training: Training) -> None:
+        """Want no other than how training goes now (for the engine)."""
+        with self._lock:
+            self.changes.clear()
+            self.settings, self._room = training.settings, training.room
 
     def wait(self, until: Callable[["Run"], bool] | None = None, timeout: float | None = None) -> bool:
         """Wait until the run is over, or until a condition on it holds; false if it timed out."""

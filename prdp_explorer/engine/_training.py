@@ -30,11 +30,13 @@ class Training:
     - `seconds`: of setup, compile and train.
     - `epoch`: the last epoch done; -1 before the measurement before training.
     - `diverged`: whether a loss or metric was not finite.
+    - `room`: the largest K that unrolled differentiation has room for.
     """
 
     def __init__(self, settings: RunSettings):
         """Compile what is needed and set up the start. Takes seconds the first time."""
         self.settings = settings
+        self.room = settings.largest_iterations
         began = time.perf_counter()
         self._controller = settings.build_controller()
         self._trainer = _trainer(settings)
@@ -109,6 +111,7 @@ class Training:
         """
         self.settings = self.settings.changed(changes)
         if "differentiation" in changes:
+            self.room = self.settings.largest_iterations
             self._trainer = _trainer(self.settings)
             self._programs, _ = programs_for(self._trainer, self._steering)
         self._controller = self.settings.build_controller()

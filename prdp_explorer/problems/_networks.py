@@ -3,6 +3,8 @@
 from typing import Literal
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 from pdequinox.arch import ClassicResNet
 
@@ -22,6 +24,33 @@ class FieldMLP(eqx.Module):
 
     def __call__(self, u: Float[Array, "*grid"]) -> Float[Array, "*grid"]:
         return self.mlp(u.ravel()).reshape(u.shape)
+
+
+class CoarseFieldMLP(eqx.Module):
+    """A `FieldMLP` on a coarser grid, whose output is interpolated back by cubic polynomials.
+
+    **Arguments:**
+
+    - `num_spatial_dims`, `num_points`: of the field, and its points a side.
+    - `stride`: every so many points a side there is one of the coarser grid, from the middle of the first few on.
+    - `width`, `depth`: of the hidden layers.
+    """
+
+    network: FieldMLP
+    stride: int = eqx.field(static=True)
+
+    def __init__(self, num_spatial_dims: int, num_points: int, stride: int, width: int, depth: int, *, key: Array):
+        if num_points % stride:
+            raise ValueError(f"`stride` must divide `num_points`, which is {num_points}; got {stride}.")
+        self.network = FieldMLP((num_points // stride) ** num_spatial_dims, width, depth, key=key)
+        self.stride = stride
+
+    def __call__(self, u: Float[Array, "*grid"]) -> Float[Array, "*grid"]:
+        v = self.network(u[(slice(self.stride // 2, None, self.stride),) * u.ndim])
+        weights = jax.image.resize(jnp.eye(len(v)), (len(u), len(v)), "cubic")
+        for _ in range(u.ndim):  # each takes the first axis away and adds an interpolated one behind
+            v = jnp.tensordot(v, weights, (0, 1))
+        return v
 
 
 class FieldResNet(eqx.Module):

@@ -128,7 +128,7 @@ class Unrolled(AbstractDifferentiation):
         # Beyond the capacity the first iterations are lost: no gradient is better than a wrong one.
         g = jnp.where(used <= self.capacity, g, jnp.nan)
         cotangents, state_cotangent = _reverse(solver, operator, b, end, used, states, g)
-        _, pull_back = jax.vjp(lambda m, a, c, x: m.init(a, c, x), solver, operator, b, x0)
+        _, pull_back = eqx.filter_vjp(lambda m, a, c, x: m.init(a, c, x), solver, operator, b, x0)
         *more, x0_cotangent = pull_back(state_cotangent)
         return *_add(cotangents, tuple(more)), x0_cotangent
 
@@ -208,17 +208,17 @@ def _reverse(
     Returns the cotangents of solver, operator and b, and that of the state before these iterations.
     """
     size = len(jax.tree.leaves(states)[0])
-    _, pull_back = jax.vjp(lambda m, s: m.solution(s), solver, end)
+    _, pull_back = eqx.filter_vjp(lambda m, s: m.solution(s), solver, end)
     solver_cotangent, state_cotangent = pull_back(g)
 
     def body(done: Array, carry: Any) -> Any:
         state_cotangent, cotangents = carry
         state = jax.tree.map(lambda rows: rows[(used - 1 - done) % size], states)
-        _, pull_back = jax.vjp(lambda m, a, c, s: m.step(a, c, s), solver, operator, b, state)
+        _, pull_back = eqx.filter_vjp(lambda m, a, c, s: m.step(a, c, s), solver, operator, b, state)
         *more, state_cotangent = pull_back(state_cotangent)
         return state_cotangent, _add(cotangents, tuple(more))
 
-    zeros = jax.tree.map(jnp.zeros_like, (operator, b))
+    zeros = jax.tree.map(jnp.zeros_like, eqx.filter((operator, b), eqx.is_inexact_array))
     state_cotangent, cotangents = jax.lax.fori_loop(
         0, used if count is None else count, body, (state_cotangent, (solver_cotangent, *zeros))
     )
@@ -227,7 +227,7 @@ def _reverse(
 
 def _of_equation(operator: AbstractOperator, u: Float[Array, "*grid"], adjoint: Float[Array, "*grid"]) -> Cotangents:
     """The cotangents of A u = b, given λ: λ for b, and that of -λᵀ A u for what A is made of."""
-    _, pull_back = jax.vjp(lambda a: -a.matvec(u), operator)
+    _, pull_back = eqx.filter_vjp(lambda a: -a.matvec(u), operator)
     (operator_cotangent,) = pull_back(adjoint)
     return None, operator_cotangent, adjoint, None
 

@@ -183,6 +183,16 @@ class TestCommands:
         explorer.controls.differentiation.value = "detached"  # for the next race
         assert {run.settings.differentiation for run in explorer._runs} == {"unrolled"}
 
+    def test_the_mode_shown_is_the_races_whoever_changed_it(self, explorer: Explorer):
+        explorer.controls.scenario.value = "poisson-1"
+        click(explorer.start)
+        for mode in ("one-step", "implicit"):
+            for run in explorer._runs:
+                run.adjust(differentiation=mode)
+            explorer.tick()
+            assert explorer.controls.differentiation.value == mode
+        assert states(explorer) <= {"compiling", "queued", "running"}
+
     def test_a_mode_that_has_no_room_is_told_and_reverted(self, explorer: Explorer, monkeypatch: pytest.MonkeyPatch):
         told: list[str] = []
         monkeypatch.setattr(_controls, "notify", told.append)
