@@ -10,9 +10,8 @@ import argparse
 import sys
 
 from prdp_explorer import train
-from prdp_explorer.engine import forget_programs, unsuited_combination
+from prdp_explorer.engine import forget_programs, not_offered
 from prdp_explorer.problems import SCENARIOS
-from prdp_explorer.solvers import SOLVERS, unsuited_solver
 
 
 def main() -> int:
@@ -23,17 +22,13 @@ def main() -> int:
     trained = refused = bad = 0
     for name in options.scenarios or SCENARIOS:
         problem = SCENARIOS[name].presets["live"]
-        for solver in SOLVERS:
-            reason = problem.operator_type and unsuited_solver(SOLVERS[solver], problem.operator_type)
-            if reason:
-                print(f"{name} × {solver}: not offered: {reason}", flush=True)
-                refused += 1
-                continue
+        reasons = not_offered(problem)
+        for names, reason in reasons.items():
+            print(f"{' × '.join((name, *names))}: not offered: {reason}", flush=True)
+        refused += len(reasons)
+        for solver in problem.solvers:
             for mode in problem.differentiations:
-                reason = unsuited_combination(solver, mode)
-                if reason:
-                    print(f"{name} × {solver} × {mode}: not offered: {reason}", flush=True)
-                    refused += 1
+                if (solver, mode) in reasons:
                     continue
                 training = train(name, solver=solver, differentiation=mode, epochs=options.epochs)
                 records = list(training)

@@ -1,6 +1,6 @@
 """PRDP against full physics over several seeds, scenario by scenario, beside what was published.
 
-    python benchmarks/table.py                              # every live preset, 5 seeds (about 10 minutes on 2 cores)
+    python benchmarks/table.py                              # every live preset, 5 seeds (about 7 minutes on 2 cores)
     python benchmarks/table.py heat-1d/paper heat-2d/paper --seeds 3
 
 Each scenario runs in a process of its own, with nothing compiled before. For each seed PRDP and full physics train one

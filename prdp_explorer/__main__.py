@@ -10,10 +10,9 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from .engine import METRICS, TrainingRecords, train, unsuited_combination
-from .problems import SCENARIOS, Scenario
+from .engine import METRICS, TrainingRecords, not_offered, train
+from .problems import SCENARIOS
 from .refinement import PRDP, TolerancePRDP
-from .solvers import SOLVERS, unsuited_solver
 
 _TOLERANCE_LIMITS = {name: limits for name, limits in TolerancePRDP.limits.items() if name.startswith("rtol")}
 """Of the flags that make PRDP refine a tolerance instead of K."""
@@ -95,7 +94,10 @@ def _list(options: argparse.Namespace) -> int:
             "full_iterations": {name: problem.full_iterations for name, problem in scenario.presets.items()},
             "chosen": list(scenario.chosen),
             "deterministic": all(problem.deterministic for problem in scenario.presets.values()),
-            "not_offered": _not_offered(scenario),
+            "not_offered": [
+                {"names": list(names), "reason": reason}
+                for names, reason in not_offered(next(iter(scenario.presets.values()))).items()
+            ],
         }
         for scenario in SCENARIOS.values()
     ]
@@ -116,22 +118,6 @@ def _list(options: argparse.Namespace) -> int:
             for sentence in scenario["chosen"]:
                 print(f"  chosen, not published: {sentence}")
     return 0
-
-
-def _not_offered(scenario: Scenario) -> list[dict[str, Any]]:
-    """The solvers, and the pairs of solver and differentiation mode, that are not offered, with the reason."""
-    problem = next(iter(scenario.presets.values()))
-    refused = [
-        ((name,), unsuited_solver(solver, problem.operator_type))
-        for name, solver in SOLVERS.items()
-        if name not in problem.solvers and problem.operator_type is not None
-    ]
-    refused += [
-        ((solver, mode), unsuited_combination(solver, mode))
-        for solver in problem.solvers
-        for mode in problem.differentiations
-    ]
-    return [{"names": list(names), "reason": reason} for names, reason in refused if reason]
 
 
 def _union(groups: Any) -> list[str]:

@@ -7,10 +7,9 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from ..engine import LIMITS, Race, RunSettings, unsuited_combination
+from ..engine import LIMITS, Race, RunSettings, not_offered, unsuited_combination
 from ..problems import SCENARIOS, Problem, problem_named
 from ..refinement import PRDP, Constant, Limits, TolerancePRDP, values_of
-from ..solvers import SOLVERS, unsuited_solver
 from ._session import notify
 
 PRDP_LABEL = "PRDP"
@@ -283,11 +282,8 @@ class Controls(pn.viewable.Viewer):
         problem = self.problem
         self.solver.param.update(options=list(problem.solvers), value=problem.solvers[0])
         self._show_solver(problem.differentiations[0])
-        missing = [name for name in SOLVERS if name not in problem.solvers]
-        reasons = [unsuited_solver(SOLVERS[name], problem.operator_type) for name in missing if problem.operator_type]
-        self._solver_note.object = _small(
-            "Not offered: " + "; ".join(filter(None, reasons)) + "." if any(reasons) else ""
-        )
+        reasons = [reason for names, reason in not_offered(problem).items() if len(names) == 1]
+        self._solver_note.object = _small(f"Not offered: {'; '.join(reasons)}." if reasons else "")
         values = {**values_of(TolerancePRDP(maximum=problem.full_iterations)), **values_of(problem.controller)}
         for name, value in values.items():
             if name in self._fields:

@@ -15,6 +15,7 @@ from ._run import Watch as Watch
 from ._settings import LIMITS as LIMITS
 from ._settings import METRICS as METRICS
 from ._settings import RunSettings as RunSettings
+from ._settings import not_offered as not_offered
 from ._settings import settings_for as settings_for
 from ._settings import unsuited_combination as unsuited_combination
 from ._training import TrainingRecords as TrainingRecords

@@ -234,6 +234,17 @@ def unsuited_combination(solver: str, differentiation: str) -> str | None:
     return unsuited_differentiation(SOLVERS[solver], type(differentiation_named(differentiation, 1)))
 
 
+def not_offered(problem: Problem) -> Mapping[tuple[str, ...], str]:
+    """The solvers, and the pairs of solver and differentiation mode, that do not suit a problem, with the reason."""
+    reasons: dict[tuple[str, ...], str | None] = {}
+    if problem.operator_type is not None:
+        missing = [name for name in SOLVERS if name not in problem.solvers]
+        reasons |= {(name,): unsuited_solver(SOLVERS[name], problem.operator_type) for name in missing}
+    for solver in problem.solvers:
+        reasons |= {(solver, mode): unsuited_combination(solver, mode) for mode in problem.differentiations}
+    return {names: reason for names, reason in reasons.items() if reason}
+
+
 def _one_of(name: str, value: Any, offered: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in offered:
         raise ValueError(f"`{name}` must be one of {', '.join(offered)}; got {value!r}.")
