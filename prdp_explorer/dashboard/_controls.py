@@ -1,7 +1,7 @@
 """What a person sets: the drawer's widgets, their checks, and the values they stand for."""
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import panel as pn
@@ -282,8 +282,8 @@ class Controls(pn.viewable.Viewer):
         problem = self.problem
         self.solver.param.update(options=list(problem.solvers), value=problem.solvers[0])
         self._show_solver(problem.differentiations[0])
-        reasons = [reason for names, reason in not_offered(problem).items() if len(names) == 1]
-        self._solver_note.object = _small(f"Not offered: {'; '.join(reasons)}." if reasons else "")
+        reasons = {names[0]: reason for names, reason in not_offered(problem).items() if len(names) == 1}
+        self._solver_note.object = _small(f"Not offered: {', '.join(reasons)}", [f"{why}." for why in reasons.values()])
         values = {**values_of(TolerancePRDP(maximum=problem.full_iterations)), **values_of(problem.controller)}
         for name, value in values.items():
             if name in self._fields:
@@ -343,8 +343,14 @@ def _note() -> pn.pane.HTML:
     return pn.pane.HTML(sizing_mode="stretch_width", margin=(0, 12))
 
 
-def _small(text: str) -> str:
-    return f'<span style="font-size:12px;opacity:.75">{html.escape(text)}</span>' if text else ""
+def _small(text: str, more: Sequence[str] | None = None) -> str:
+    """A note; with `more`, that to unfold, or nothing at all where there is no more."""
+    if more is None:
+        return f'<span style="font-size:12px;opacity:.75">{html.escape(text)}</span>'
+    if not more:
+        return ""
+    lines = "".join(f"<div>{html.escape(line)}</div>" for line in more)
+    return f'<details style="font-size:12px;opacity:.75"><summary>{html.escape(text)}. Why?</summary>{lines}</details>'
 
 
 def _pair(left: Any, right: Any) -> pmui.Row:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import panel_material_ui as pmui
-from bokeh.models import ColumnDataSource, GlyphRenderer, Range1d
+from bokeh.models import ColumnDataSource, GlyphRenderer, LogTicker, Range1d
 
 from ._source import RunSource
 from ._theme import (
@@ -88,6 +88,7 @@ class Curves:
             x_range=self._epochs,
             y_range=self._errors,
         )
+        plot.yaxis.ticker = LogTicker(mantissas=[1, 2, 5], desired_num_ticks=4)  # labels of a single decade stay apart
         full = plot.line(
             "epoch", "validation", source=self._full.source, color=FULL_COLOR, line_dash="dashed", line_width=2
         )

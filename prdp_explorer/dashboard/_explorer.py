@@ -273,12 +273,12 @@ class Explorer(pn.viewable.Viewer):
         troubles = [
             f"<b>{run.label}</b>: {html.escape(run.message)}" for run in runs if run.state in ("diverged", "failed")
         ]
-        prdp, full = (self._sources[label].last for label in (PRDP_LABEL, FULL_LABEL))
-        if prdp is None or full is None or not full["epoch"]:
+        together = min(run.epoch for run in runs)
+        if together < 1:
             compiling = any(run.state == "compiling" for run in runs)
             return "<br>".join(troubles) or (COMPILING if compiling else "Nothing to compare yet.")
-        if prdp["epoch"] != full["epoch"]:
-            return "<br>".join([*troubles, f"PRDP is at epoch {prdp['epoch']}, full physics at epoch {full['epoch']}."])
+        by_label = {run.label: run.log.read(together)[0] for run in runs}
+        prdp, full = by_label[PRDP_LABEL], by_label[FULL_LABEL]
         iterations = prdp["cumulative_iterations"] / full["cumulative_iterations"]
         seconds = prdp["cumulative_seconds"] / full["cumulative_seconds"]
         comparable = np.isfinite(prdp["validation"]) and np.isfinite(full["validation"]) and full["validation"] > 0

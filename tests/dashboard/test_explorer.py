@@ -327,9 +327,11 @@ class TestStory:
         assert abs(int(found[3]) - 100 * prdp["seconds"].sum() / full["seconds"].sum()) <= 0.5
         assert abs(float(found[4]) - prdp["validation"][-1] / full["validation"][-1]) <= 0.005
 
-    def test_contenders_at_different_epochs_are_not_compared(self, shown: Explorer):
+    def test_contenders_at_different_epochs_are_compared_at_the_last_that_both_have(self, shown: Explorer):
         story = self.append(shown, made_up_rows(0, 12), made_up_rows(0, 15))
-        assert story == "PRDP is at epoch 11, full physics at epoch 14."
+        assert story.startswith("After 11 epochs PRDP")
+        assert story == self.append(shown, made_up_rows(0, 0), made_up_rows(15, 5))
+        assert self.append(shown, made_up_rows(12, 8), made_up_rows(0, 0)).startswith("After 19 epochs PRDP")
 
     def test_one_epoch_is_no_epochs(self, shown: Explorer):
         assert self.append(shown, made_up_rows(0, 2), made_up_rows(0, 2)).startswith("After 1 epoch PRDP")
