@@ -1,6 +1,6 @@
 """Train every scenario × solver × differentiation mode that `list` offers for a few epochs; none may be non-finite.
 
-    python benchmarks/every_combination.py                     # the live presets (about half an hour on 2 cores)
+    python benchmarks/every_combination.py                     # the live presets (a quarter of an hour on 2 cores)
     python benchmarks/every_combination.py heat-1d burgers-1d
 
 Prints a line a combination, and the reason for each that is not offered; exits with 1 if one was not finite.

@@ -98,7 +98,7 @@ class Problem(abc.ABC):
 
     @abc.abstractmethod
     def fields(self, model: PyTree, validation: PyTree, solve: InnerSolve) -> Mapping[str, Float[Array, "samples ..."]]:
-        """What a person looks at, by name and in the order of drawing, for the validation samples.
+        """What a person looks at, by name and in the order of drawing, for the validation samples or the first few.
 
         Fields have shape `(samples, *grid)`, or `(samples, components, *grid)` where the problem names components; the
         last axis is x, the one before y, then z. Parameters of an inverse problem have shape `(samples,)`.
