@@ -81,7 +81,7 @@ class TestEdits:
         )
         thresholds = view.curves["PRDP"]["tau_step"]
         assert thresholds[0] == 0.98
-        told = re.findall(r"From epoch (\d+) on: tau_step = 0\.97", view.log.inner_text())
+        told = re.findall(r"From epoch (\d+) on: tau_step = 0\.97\.(?!\d)", view.log.inner_text())
         assert len(told) == 1
         first = int(told[0])
         assert thresholds[first - 1] != 0.97
