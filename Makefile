@@ -33,7 +33,7 @@ browser: .venv/test
 	$(BIN)/python -m pytest -m ui --reruns 1
 
 notebooks: .venv/test
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 notebooks
+	PRDP_EXPLORER_STORE=:memory: $(BIN)/python -m pytest --nbmake --nbmake-timeout=300 notebooks
 
 .venv/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found; set PYTHON=/path/to/python3." >&2; exit 1; }

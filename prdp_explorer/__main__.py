@@ -1,16 +1,31 @@
-"""The command line: `python -m prdp_explorer list` and `python -m prdp_explorer run SCENARIO`."""
+"""The command line: `python -m prdp_explorer list`, `run SCENARIO`, and what is done with runs that are kept."""
 
 import argparse
+import contextlib
+import csv
+import io
 import json
 import math
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from .engine import METRICS, TrainingRecords, not_offered, train
+from .engine import (
+    METRICS,
+    STORE_VARIABLE,
+    Engine,
+    Run,
+    Store,
+    StoredRun,
+    StoreError,
+    default_place,
+    not_offered,
+    settings_for,
+)
 from .problems import SCENARIOS
 from .refinement import PRDP, TolerancePRDP
 
@@ -61,7 +76,28 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--differentiation", metavar="MODE", help="how the gradient passes the inner solver")
     run.add_argument("--seed", type=_number(int), default=0, metavar="N", help="default 0")
     run.add_argument("--epochs", type=_number(int), metavar="N", help="default: the preset's")
-    for command in (listing, run):
+    kept = []
+    for name, function, words in (
+        ("runs", _runs, "the runs that are kept, newest first"),
+        ("show", _show, "a run: its settings, and what happened"),
+        ("export", _export, "a run's records as CSV"),
+        ("resume", _resume, "go on with a run that was interrupted or stopped"),
+        ("delete", _delete, "hide a run, or bring it back"),
+    ):
+        command = commands.add_parser(name, help=words)
+        command.set_defaults(command=function)
+        if name != "runs":
+            command.add_argument("id", metavar="ID", help="a run's, as `runs` shows it")
+        if name == "export":
+            command.add_argument("file", metavar="FILE", help="the CSV file to write; - for standard output")
+        if name == "delete":
+            command.add_argument("--undo", action="store_true", help="bring a deleted run back")
+        kept.append((name, command))
+    for command in (run, *(command for _, command in kept)):
+        command.add_argument(
+            "--store", metavar="FILE", help=f"where runs are kept; default ${STORE_VARIABLE}, or {default_place()}"
+        )
+    for command in (listing, run, *(command for name, command in kept if name not in ("export", "delete"))):
         command.add_argument("--json", metavar="FILE", help="write the result as JSON; - for standard output")
     return parser
 
@@ -147,7 +183,7 @@ def _run(options: argparse.Namespace) -> int:
         controller = {"kind": "prdp-tolerance" if by_tolerance else "prdp", **prdp_values}
     if options.json not in (None, "-"):
         _check_writable(options.json)
-    training = train(
+    settings = settings_for(
         options.scenario,
         controller,
         preset=options.preset,
@@ -158,36 +194,145 @@ def _run(options: argparse.Namespace) -> int:
         epochs=options.epochs,
         learning_rate=options.learning_rate,
     )
-    result = _trained(training)
+    with contextlib.ExitStack() as stack:
+        try:
+            store = stack.enter_context(contextlib.closing(Store(options.store)))
+        except StoreError as error:
+            sys.stderr.write(f"prdp_explorer: {error} This run is not kept.\n")
+            store = None
+        engine = stack.enter_context(contextlib.closing(Engine(store)))
+        _tell(_trained(engine, engine.start_with(settings)), options)
+    return 0
+
+
+def _resume(options: argparse.Namespace) -> int:
+    if options.json not in (None, "-"):
+        _check_writable(options.json)
+    store = Store(options.store, must_exist=True)
+    with contextlib.closing(store), contextlib.closing(Engine(store)) as engine:
+        runs = engine.resume(options.id).runs.values()
+        (run,) = (run for run in runs if run.id == options.id)
+        _tell(_trained(engine, run), options)
+        for other in runs:
+            other.wait()
+    return 0
+
+
+def _trained(engine: Engine, run: Run) -> dict[str, Any]:
+    """Wait until a run is over, with a progress bar on a terminal, and collect the result."""
+    seen = len(run.log)
+    with tqdm(
+        total=run.settings.epochs, initial=run.epoch, unit="epoch", file=sys.stderr, disable=not sys.stderr.isatty(),
+        leave=False,
+    ) as bar:  # fmt: skip
+        while not run.wait(lambda run, seen=seen: len(run.log) > seen, timeout=1.0) or not run.ended:
+            rows = run.log.read(seen)
+            if len(rows):
+                bar.set_postfix(K=rows[-1]["iterations"], error=f"{rows[-1]['validation']:.3g}", refresh=False)
+                bar.update(len(rows) - (seen == 0))
+                seen += len(rows)
+    if run.state == "failed":
+        raise ValueError(run.message)
+    if engine.recorder is not None:
+        engine.recorder.write()
+        if engine.recorder.problem is not None:
+            sys.stderr.write(f"prdp_explorer: {engine.recorder.problem} This run is not kept whole.\n")
+    before, *records = run.log.records
+    by_tolerance = run.settings.refinement["kind"] == "prdp-tolerance"
+    return {
+        "id": run.id,
+        **run.settings.to_json(),
+        "full_iterations": run.settings.problem.full_iterations,
+        "deterministic": run.settings.problem.deterministic,
+        "iterations": [record.iterations for record in records],
+        **({"rtol": [record.rtol for record in records]} if by_tolerance else {}),
+        "train_loss": [record.train_loss for record in records],
+        "validation": [before.validation, *(record.validation for record in records)],
+        "cumulative_iterations": sum(record.iterations for record in records),
+        "compilations": run.compilations,
+        "seconds": dict(run.seconds),
+        "status": run.state,
+    }
+
+
+def _tell(result: dict[str, Any], options: argparse.Namespace) -> None:
     if options.json is not None:
         _write_json(result, options.json)
     if options.json != "-":
         _print_summary(result)
+
+
+def _runs(options: argparse.Namespace) -> int:
+    with contextlib.closing(Store(options.store, must_exist=True)) as store:
+        kept = [_listed(run) for run in store.runs()]
+    if options.json is not None:
+        _write_json(kept, options.json)
+    if options.json != "-":
+        for run in kept:
+            when = datetime.fromtimestamp(run["created"]).astimezone().strftime("%Y-%m-%d %H:%M")
+            error = "" if run["validation"] is None else f", error {run['validation']:.4g}"
+            print(
+                f"{run['id']}  {when}  {run['scenario']} ({run['preset']}), {run['label']}: {run['status']} after "
+                f"{run['epochs']} of {run['epochs_requested']} epochs{error}"
+            )
+        if not kept:
+            print("No run is kept yet.")
     return 0
 
 
-def _trained(training: TrainingRecords) -> dict[str, Any]:
-    """Train to the end, with a progress bar on a terminal, and collect the result."""
-    total = training.settings.epochs
-    bar = tqdm(training, total=total, unit="epoch", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)
-    records = []
-    for record in bar:
-        records.append(record)
-        bar.set_postfix(K=record.iterations, error=f"{record.validation:.3g}", refresh=False)
-    by_tolerance = training.settings.refinement["kind"] == "prdp-tolerance"
+def _listed(run: StoredRun) -> dict[str, Any]:
+    """A kept run as plain data."""
     return {
-        **training.settings.to_json(),
-        "full_iterations": training.settings.problem.full_iterations,
-        "deterministic": training.settings.problem.deterministic,
-        "iterations": [record.iterations for record in records],
-        **({"rtol": [record.rtol for record in records]} if by_tolerance else {}),
-        "train_loss": [record.train_loss for record in records],
-        "validation": [training.initial_validation, *(record.validation for record in records)],
-        "cumulative_iterations": sum(record.iterations for record in records),
-        "compilations": training.compilations,
-        "seconds": training.seconds,
-        "status": training.status,
+        **{name: getattr(run, name) for name in ("id", "label", "race", "created", "status", "message", "epochs")},
+        **{name: run.settings.get(name) for name in ("scenario", "preset", "seed", "solver", "differentiation")},
+        "epochs_requested": run.settings.get("epochs"),
+        **{name: run.summary.get(name) for name in ("validation", "iterations", "seconds")},
+        "note": run.note,
     }
+
+
+def _show(options: argparse.Namespace) -> int:
+    with contextlib.closing(Store(options.store, must_exist=True)) as store:
+        run, log = store.run(options.id), store.log(options.id)
+    told = {
+        **_listed(run),
+        "settings": run.settings,
+        "made_with": run.made_with,
+        "events": [
+            {"epoch": event.epoch, "name": event.name, "values": dict(event.values), "message": event.message}
+            for event in log.events
+        ],
+    }
+    if options.json is not None:
+        _write_json(told, options.json)
+    if options.json != "-":
+        print(f"{run.id}: {run.label}, {run.message or run.status}")
+        for title, values in (("settings", run.settings), ("result", run.summary), ("made with", run.made_with)):
+            print(f"{title}: " + ", ".join(f"{name} {value}" for name, value in values.items()))
+        for event in log.events:
+            print(f"  epoch {event.epoch}: {event.message}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    if options.file != "-":
+        _check_writable(options.file, "FILE")
+    with contextlib.closing(Store(options.store, must_exist=True)) as store:
+        rows = store.log(options.id).read()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(rows.dtype.names or ())
+    writer.writerows(rows.tolist())
+    _write(text.getvalue(), options.file, "FILE")
+    return 0
+
+
+def _delete(options: argparse.Namespace) -> int:
+    with contextlib.closing(Store(options.store, must_exist=True)) as store:
+        (store.restore if options.undo else store.delete)(options.id)
+    undo = f"`delete {options.id} --undo` brings it back"
+    print(f"{options.id} is {'back' if options.undo else f'deleted; {undo}'}.")
+    return 0
 
 
 def _print_summary(result: dict[str, Any]) -> None:
@@ -205,7 +350,7 @@ def _print_summary(result: dict[str, Any]) -> None:
     print(f"seconds: setup {seconds['setup']:.2f}, compile {seconds['compile']:.2f}, train {seconds['train']:.2f}")
 
 
-def _check_writable(file: str) -> None:
+def _check_writable(file: str, name: str = "`--json`") -> None:
     """Refuse a bad path before training rather than after it, without touching the file."""
     path = Path(file)
     try:
@@ -213,18 +358,21 @@ def _check_writable(file: str) -> None:
     except (OSError, ValueError):  # a name that no file can have
         possible = False
     if not possible:
-        raise ValueError(f"`--json` must be a file in an existing folder, or -; got {file!r}.")
+        raise ValueError(f"{name} must be a file in an existing folder, or -; got {file!r}.")
 
 
 def _write_json(value: Any, file: str) -> None:
-    text = json.dumps(_finite(value), indent=1, allow_nan=False) + "\n"
+    _write(json.dumps(_finite(value), indent=1, allow_nan=False) + "\n", file, "`--json`")
+
+
+def _write(text: str, file: str, name: str) -> None:
     if file == "-":
         sys.stdout.write(text)
         return
     try:
         Path(file).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ValueError(f"`--json` could not be written to {file!r}: {error.strerror}.") from None
+        raise ValueError(f"{name} could not be written to {file!r}: {error.strerror}.") from None
 
 
 def _finite(value: Any) -> Any:

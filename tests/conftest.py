@@ -13,6 +13,7 @@ from prdp_explorer import Engine
 
 _cache = tempfile.TemporaryDirectory(prefix="prdp-explorer-tests-")
 os.environ["PRDP_EXPLORER_CACHE"] = _cache.name  # before anything compiles; inherited by what tests start
+os.environ["PRDP_EXPLORER_STORE"] = os.path.join(_cache.name, "runs.sqlite")
 
 
 def pytest_unconfigure() -> None:

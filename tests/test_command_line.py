@@ -1,17 +1,19 @@
 """The command line, mostly called in this process."""
 
 import contextlib
+import csv
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from prdp_explorer.__main__ import main
-from prdp_explorer.engine import settings_for
+from prdp_explorer.engine import Store, settings_for
 from prdp_explorer.problems import SCENARIOS
 from prdp_explorer.solvers import DIFFERENTIATIONS, SOLVERS
 
@@ -354,7 +356,7 @@ def test_a_typing_error_gets_a_suggestion(capsys):
 
 @pytest.mark.parametrize("kind", ["folder", "missing folder", "below a file", "empty", "too long"])
 def test_an_impossible_file_is_refused_before_training(kind, tmp_path: Path, capsys, monkeypatch):
-    def train(*_arguments: Any, **_choices: Any) -> None:
+    def start(*_arguments: Any, **_choices: Any) -> None:
         pytest.fail("the training was started")
 
     (tmp_path / "file").touch()
@@ -365,7 +367,7 @@ def test_an_impossible_file_is_refused_before_training(kind, tmp_path: Path, cap
         "empty": "",
         "too long": tmp_path / ("x" * 300),
     }[kind]
-    monkeypatch.setattr("prdp_explorer.__main__.train", train)
+    monkeypatch.setattr("prdp_explorer.__main__.Engine", start)
     assert run_main("run", "heat-1d", "--json", str(file)) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
@@ -376,6 +378,82 @@ def test_an_impossible_file_is_refused_before_training(kind, tmp_path: Path, cap
 def test_help(arguments, capsys):
     assert run_main(*arguments) == 0
     assert "usage: prdp_explorer" in capsys.readouterr().out
+
+
+class TestKept:
+    """What is done with runs that are kept."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+        monkeypatch.delenv("PRDP_EXPLORER_STORE")
+        return str(tmp_path / "runs.sqlite")
+
+    def test_a_run_is_kept_listed_shown_exported_deleted_and_brought_back(self, store: str, tmp_path, result, capsys):
+        trained = result("run", "heat-1d", "--epochs", "7", "--seed", "3", "--store", store)
+        (listed,) = result("runs", "--store", store)
+        assert {name: listed[name] for name in ("id", "scenario", "status", "epochs", "epochs_requested", "seed")} == {
+            "id": trained["id"],
+            "scenario": "heat-1d",
+            "status": "finished",
+            "epochs": 7,
+            "epochs_requested": 7,
+            "seed": 3,
+        }
+        assert listed["validation"] == trained["validation"][-1]
+        shown = result("show", trained["id"], "--store", store)
+        assert shown["settings"]["refinement"] == trained["refinement"]
+        assert shown["events"][-1]["message"] == "Finished all 7 epochs."
+        file = tmp_path / "records.csv"
+        assert run_main("export", trained["id"], str(file), "--store", store) == 0
+        rows = list(csv.DictReader(file.read_text().splitlines()))
+        assert [float(row["validation"]) for row in rows] == trained["validation"]
+        assert [int(row["iterations"]) for row in rows[1:]] == trained["iterations"]
+        assert run_main("delete", trained["id"], "--store", store) == 0
+        assert "--undo` brings it back" in capsys.readouterr().out
+        assert result("runs", "--store", store) == []
+        assert run_main("delete", trained["id"], "--undo", "--store", store) == 0
+        capsys.readouterr()
+        assert run_main("runs", "--store", store) == 0
+        assert run_main("show", trained["id"], "--store", store) == 0
+        words = capsys.readouterr().out
+        assert words.startswith(f"{trained['id']}  20")
+        assert "heat-1d (live), run: finished after 7 of 7 epochs, error " in words
+        assert "  epoch 8: Finished all 7 epochs." in words
+
+    def test_a_run_that_was_killed_is_listed_so_and_resumed(self, store: str, result):
+        command = [sys.executable, "-m", "prdp_explorer", "run", "heat-1d", "--epochs", "8000", "--store", store]
+        with subprocess.Popen(command) as killed:
+            deadline = time.monotonic() + 120
+            while not (kept := Path(store).exists() and Store(store).runs()) or kept[0].epochs < 300:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            killed.kill()
+        (run,) = result("runs", "--store", store)
+        assert (run["status"], run["epochs_requested"]) == ("interrupted", 8_000)
+        assert 300 <= run["epochs"] < 8_000
+        resumed = result("resume", run["id"], "--store", store)
+        assert (resumed["id"], resumed["status"], len(resumed["iterations"])) == (run["id"], "finished", 8_000)
+        assert result("runs", "--store", store)[0]["status"] == "finished"
+
+    @pytest.mark.parametrize("command", ["show", "resume", "delete", "export"])
+    def test_an_unknown_run_and_a_missing_store_are_told_in_a_line(self, store: str, command: str, capsys):
+        arguments = [command, "heat-1d-0", *(["-"] if command == "export" else []), "--store", store]
+        assert run_main(*arguments) == 2
+        assert "There is no store of runs" in capsys.readouterr().err
+        Store(store).close()
+        assert run_main(*arguments) == 2
+        told = capsys.readouterr().err
+        assert "There is no run 'heat-1d-0'" in told
+        assert told.count("\n") == 1
+
+    def test_without_a_store_that_can_be_used_a_run_trains_all_the_same(self, tmp_path: Path, capsys):
+        (tmp_path / "notes.txt").write_text("no database " * 100)
+        assert run_main("run", "heat-1d", "--epochs", "3", "--store", str(tmp_path / "notes.txt")) == 0
+        captured = capsys.readouterr()
+        assert "finished after 3 epochs" in captured.out
+        assert "is no store of runs, or is damaged" in captured.err
+        assert captured.err.endswith("This run is not kept.\n")
+        assert (tmp_path / "notes.txt").read_text() == "no database " * 100
 
 
 class TestProcesses:

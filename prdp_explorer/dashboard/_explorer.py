@@ -12,7 +12,7 @@ import panel as pn
 import panel_material_ui as pmui
 from panel.io import PeriodicCallback
 
-from ..engine import Engine, Race, Run, Watch
+from ..engine import Engine, Race, Run, Store, StoreError, Watch
 from ._controls import FULL_LABEL, PRDP_LABEL, Controls
 from ._costs import Costs
 from ._curves import Curves
@@ -51,8 +51,11 @@ COMPILING = "Compiling the training step; this takes a few seconds the first tim
 
 @functools.cache
 def shared_engine() -> Engine:
-    """The engine of this process, which all its pages share."""
-    return Engine()
+    """The engine of this process, which all its pages share. Without a store that can be used it keeps no runs."""
+    try:
+        return Engine(Store())
+    except StoreError as error:
+        return Engine(not_kept=f"{error} Runs are not kept.")
 
 
 class Explorer(pn.viewable.Viewer):
@@ -273,6 +276,8 @@ class Explorer(pn.viewable.Viewer):
         troubles = [
             f"<b>{run.label}</b>: {html.escape(run.message)}" for run in runs if run.state in ("diverged", "failed")
         ]
+        if self.engine.trouble is not None:
+            troubles.append(html.escape(self.engine.trouble))
         together = min(run.epoch for run in runs)
         if together < 1:
             compiling = any(run.state == "compiling" for run in runs)

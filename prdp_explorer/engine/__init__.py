@@ -2,6 +2,7 @@
 
 from ._engine import Engine as Engine
 from ._log import RECORD as RECORD
+from ._log import Checkpoint as Checkpoint
 from ._log import Event as Event
 from ._log import Log as Log
 from ._log import Record as Record
@@ -17,6 +18,13 @@ from ._settings import METRICS as METRICS
 from ._settings import RunSettings as RunSettings
 from ._settings import not_offered as not_offered
 from ._settings import settings_for as settings_for
+from ._settings import settings_from_json as settings_from_json
 from ._settings import unsuited_combination as unsuited_combination
+from ._store import IN_MEMORY as IN_MEMORY
+from ._store import STORE_VARIABLE as STORE_VARIABLE
+from ._store import Store as Store
+from ._store import StoredRun as StoredRun
+from ._store import StoreError as StoreError
+from ._store import default_place as default_place
 from ._training import TrainingRecords as TrainingRecords
 from ._training import train as train

@@ -12,8 +12,10 @@ from typing import Any
 from ..problems import Problem
 from ..refinement import AbstractController
 from ._log import Event
+from ._recorder import Recorder
 from ._run import Race, Run, checked_pace
-from ._settings import RunSettings, settings_for
+from ._settings import RunSettings, settings_for, settings_from_json
+from ._store import RESUMABLE, Store
 from ._training import CALL_SECONDS, Training
 
 SNAPSHOT_SECONDS = 0.1
@@ -21,6 +23,12 @@ SNAPSHOT_SECONDS = 0.1
 
 SNAPSHOT_SHARE = 0.02
 """The share of the time that snapshots may take while a race runs."""
+
+CHECKPOINT_SECONDS = 2.0
+"""Checkpoints of runs that are kept are taken after a call, at most this often, and always at a pause and the end."""
+
+CHECKPOINT_SHARE = 0.01
+"""The share of the time that checkpoints may take while a race runs."""
 
 LARGEST_NUMBER_OF_RACES = 64
 
@@ -35,11 +43,20 @@ class Engine:
 
     **Arguments:**
 
+    - `store`: where runs are kept; None keeps them for as long as this process, without checkpoints.
+    - `not_kept`: where there should be a store, why there is none, for `trouble`.
     - `keep_seconds`: how long a race that nobody watches any more is kept, paused, before it is stopped and forgotten.
+
+    **Attributes:**
+
+    - `recorder`: what writes into the store; None without one.
+    - `trouble`: why runs that should be kept are not, in words; None if all is well.
     """
 
-    def __init__(self, keep_seconds: float = 1800.0):
+    def __init__(self, store: Store | None = None, *, not_kept: str | None = None, keep_seconds: float = 1800.0):
         self.keep_seconds = keep_seconds
+        self.recorder = None if store is None else Recorder(store)
+        self._not_kept = not_kept
         self._races: dict[str, Race] = {}
         self._wake = threading.Condition()
         self._awake = False
@@ -70,7 +87,10 @@ class Engine:
 
         **Raises:** `ValueError` in words; nothing is started then.
         """
-        settings = settings_for(scenario, controller, **choices)
+        return self.start_with(settings_for(scenario, controller, **choices), pace=pace)
+
+    def start_with(self, settings: RunSettings, *, pace: float | None = None) -> Run:
+        """Start one run with settings that are complete."""
         (run,) = self._start({"run": settings}, pace).runs.values()
         return run
 
@@ -97,6 +117,10 @@ class Engine:
             {label: settings_for(scenario, controller, **choices) for label, controller in contenders.items()}, pace
         )
 
+    @property
+    def trouble(self) -> str | None:
+        return self._not_kept if self.recorder is None else self.recorder.problem
+
     def close(self) -> None:
         """Stop all runs and end the threads; the logs stay readable."""
         with self._wake:
@@ -109,16 +133,48 @@ class Engine:
         for race in self.races.values():
             for run in race.active:
                 run.enter("stopped", "Stopped, since the engine was closed.")
+        if self.recorder is not None:
+            self.recorder.close()
         atexit.unregister(self.close)
 
+    def resume(self, run_id: str, *, pace: float | None = None) -> Race:
+        """Go on with a kept run that was interrupted or stopped, and with those of its race, where their logs end.
+
+        What they do is what they would have done, to the last bit, on the same machine and versions.
+
+        **Raises:** `ValueError` in words for a run that cannot go on; nothing is started then.
+        """
+        if self.recorder is None:
+            raise ValueError("This engine keeps no runs, so that none can be resumed. Make one with a store.")
+        store = self.recorder.store
+        wanted = store.run(run_id)
+        if wanted.status not in RESUMABLE:
+            raise ValueError(
+                f"The run {run_id!r} is {wanted.status}; what can be resumed is {' or '.join(sorted(RESUMABLE))}."
+            )
+        of_race = [run for run in store.runs() if run.race == wanted.race and run.status in RESUMABLE][::-1]
+        contenders = {run.label: settings_from_json(run.settings) for run in of_race}
+        race = Race(contenders, checked_pace(pace), self._notify)
+        race.id = wanted.race
+        for run in of_race:
+            race.runs[run.label].continue_log(run.id, store.log(run.id), store.checkpoint(run.id))
+        return self._enter(race)
+
     def _start(self, contenders: Mapping[str, RunSettings], pace: float | None) -> Race:
-        checked_pace(pace)
+        return self._enter(Race(contenders, checked_pace(pace), self._notify))
+
+    def _enter(self, race: Race) -> Race:
+        """Let a race take part."""
         with self._wake:
             if self._closed:
                 raise ValueError("This engine is closed; make a new one.")
+            if race.id in self._races and self._races[race.id].active:
+                raise ValueError(f"The race {race.id!r} is under way already.")
             self._forget_surplus()
-            race = Race(contenders, pace, self._notify)
             self._races[race.id] = race
+            if self.recorder is not None:
+                for run in race.runs.values():
+                    self.recorder.follow(run)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="prdp-engine", daemon=True)
                 self._thread.start()
@@ -148,6 +204,8 @@ class Engine:
                 continue
             try:
                 training = Training(run.started_with)
+                if run.resumed:
+                    training.go_on(run.log, run.resumed_from)
                 training.snapshot()  # compiled here rather than in the middle of training
                 run.prepared = training
             except Exception as error:  # whatever a problem of one's own may raise ends its run, not the thread
@@ -203,6 +261,8 @@ class Engine:
             run.training, run.prepared = run.prepared, None
             run.compilations = run.training.compilations
             run.seconds = dict(run.training.seconds)
+            if run.resumed:
+                run.log.add_event(Event(run.epoch + 1, "resumed", message=f"Resumed after epoch {run.epoch}."))
             run.enter("queued", "Compiled, about to train.")
 
     def _advance(self, race: Race) -> None:
@@ -214,7 +274,12 @@ class Engine:
             if race.paused:
                 self._rest(runs)
             return
+        # Contenders that were interrupted may be at different epochs: those behind catch up.
+        reached = sorted({run.epoch for run in runs})
+        runs = [run for run in runs if run.epoch == reached[0]]
         epochs = 1 if stepping else self._epochs_due(race, runs)
+        if len(reached) > 1:
+            epochs = min(epochs, reached[1] - reached[0])
         # Whoever is first after a pause finds the processor's caches cold: let them take turns.
         race.turn = (race.turn + 1) % len(runs)
         for run in runs[race.turn :] + runs[: race.turn]:
@@ -230,6 +295,13 @@ class Engine:
                     self._take_snapshot(run)
             spent = time.monotonic() - now
             race.snapshot_due = now + max(SNAPSHOT_SECONDS, spent / SNAPSHOT_SHARE)
+        now = time.monotonic()
+        if self.recorder is not None and now >= race.checkpoint_due:
+            for run in race.active:
+                with self._failing(run):
+                    self._take_checkpoint(run)
+            spent = time.monotonic() - now
+            race.checkpoint_due = now + max(CHECKPOINT_SECONDS, spent / CHECKPOINT_SHARE)
         race.due = max(now, race.due + epochs / race.pace) if race.pace else now
         if race.paused and not race.steps:
             self._rest(race.active)
@@ -246,6 +318,7 @@ class Engine:
             if run.state != "paused":
                 with self._failing(run):
                     self._take_snapshot(run)
+                    self._take_checkpoint(run)
                     run.enter("paused", f"Paused after epoch {run.epoch}.")
 
     def _take_commands(self, run: Run) -> None:
@@ -276,6 +349,7 @@ class Engine:
         run.changes.extendleft(reversed(held))
         if run.stop_wanted:
             self._take_snapshot(run)
+            self._take_checkpoint(run)
             run.enter("stopped", f"Stopped after epoch {run.epoch}.")
             run.training = None
 
@@ -307,6 +381,7 @@ class Engine:
         if not training.finished:
             return
         self._take_snapshot(run)
+        self._take_checkpoint(run)
         if training.diverged:
             run.enter(
                 "diverged",
@@ -330,6 +405,12 @@ class Engine:
     def _take_snapshot(self, run: Run) -> None:
         if run.training is not None and len(run.log):
             run.log.add_snapshot(run.training.snapshot())
+
+    def _take_checkpoint(self, run: Run) -> None:
+        if self.recorder is None or run.training is None or not len(run.log):
+            return
+        if run.log.checkpoint is None or run.log.checkpoint.epoch < run.training.epoch:
+            run.log.checkpoint = run.training.checkpoint()
 
 
 def _in_words(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,10 +136,43 @@ class Snapshot:
         return sum(values.nbytes for values in self.fields.values())
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """What training goes on from after an epoch, bit for bit.
+
+    **Attributes:**
+
+    - `epoch`: the last epoch done.
+    - `leaves`: of the training state, in JAX's order: network, optimiser, controller, random state.
+    - `totals`: the iterations and seconds up to there, and the last K, as plain data.
+    """
+
+    epoch: int
+    leaves: tuple[np.ndarray, ...]
+    totals: Mapping[str, float]
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(leaf.nbytes for leaf in self.leaves)
+
+
+def thinned(sizes: Sequence[tuple[int, int]], budget: int, least: int = 2) -> list[tuple[int, int]]:
+    """Of epochs and bytes, in order, those to keep: spread evenly, within a budget, and at least so many.
+
+    The one with the nearest neighbours goes first; the last stays.
+    """
+    kept = list(sizes)
+    while len(kept) > least and sum(size for _, size in kept) > budget:
+        inner = range(1, len(kept) - 1)
+        kept.pop(min(inner, key=lambda i: kept[i + 1][0] - kept[i - 1][0]) if inner else 0)
+    return kept
+
+
 class Log:
     """Append-only: records and events are never dropped, snapshots live within a budget of bytes.
 
-    One thread appends; any number read, each with cursors of its own, without locks and without waiting.
+    `checkpoint` is the newest; a store keeps earlier ones. One thread appends; any number read, each with cursors of
+    its own, without locks and without waiting.
 
     **Arguments:**
 
@@ -150,6 +183,7 @@ class Log:
     def __init__(self, snapshot_bytes: int = 64 * 2**20):
         self.snapshot_bytes = snapshot_bytes
         self.events: list[Event] = []
+        self.checkpoint: Checkpoint | None = None
         self._rows = np.zeros(256, RECORD)
         self._count = 0
         self._snapshots: tuple[Snapshot, ...] = ()
@@ -199,10 +233,9 @@ class Log:
         """Add a snapshot, unless there is one of this epoch, and thin out what is over the budget."""
         if self._snapshots and self._snapshots[-1].epoch == snapshot.epoch:
             return
-        kept = [*self._snapshots, snapshot]
-        while len(kept) > 2 and sum(s.num_bytes for s in kept) > self.snapshot_bytes:
-            kept.pop(min(range(1, len(kept) - 1), key=lambda i: kept[i + 1].epoch - kept[i - 1].epoch))
-        self._snapshots = tuple(kept)
+        snapshots = {each.epoch: each for each in (*self._snapshots, snapshot)}
+        sizes = [(epoch, each.num_bytes) for epoch, each in snapshots.items()]
+        self._snapshots = tuple(snapshots[epoch] for epoch, _ in thinned(sizes, self.snapshot_bytes))
 
     def wait(self, condition: Any, timeout: float | None = None) -> bool:
         """Wait until `condition()` holds, looked at whenever something was appended; false if it timed out."""

@@ -1,13 +1,13 @@
 """Runs and races as a person holds them: settings, a log, and commands. The engine's thread does the work."""
 
-import itertools
+import secrets
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from ._log import Event, Log
+from ._log import Checkpoint, Event, Log
 from ._settings import RunSettings
 from ._training import Training
 
@@ -15,8 +15,6 @@ State = Literal["compiling", "queued", "running", "paused", "finished", "stopped
 
 ENDED: frozenset[str] = frozenset({"finished", "stopped", "diverged", "failed", "interrupted"})
 """The states that a run does not leave."""
-
-_numbers = itertools.count(1)
 
 
 class Run:
@@ -37,8 +35,7 @@ class Run:
     """
 
     def __init__(self, settings: RunSettings, label: str, race: "Race"):
-        number = next(_numbers)
-        self.id = f"{settings.scenario.lower()}-{number}"
+        self.id = f"{settings.scenario.lower()}-{secrets.token_hex(4)}"
         self.label = label
         self.race = race
         self.log = Log()
@@ -48,10 +45,13 @@ class Run:
         self.settings = settings
         self.compilations = 0
         self.seconds: Mapping[str, float] = {"setup": 0.0, "compile": 0.0, "train": 0.0}
-        # The next six are between the engine's threads: what was prepared, what is advanced, and what is wanted.
+        # The rest is between the engine's threads: where it goes on, what was prepared, what is advanced, and what is
+        # wanted.
         self.prepared: Training | Exception | None = None
         self.training: Training | None = None
         self.changes: deque[Mapping[str, Any]] = deque()
+        self.resumed = False
+        self.resumed_from: Checkpoint | None = None
         self.compiled_changes: deque[Mapping[str, Any] | Exception] = deque()
         self.waited_for: set[str] = set()
         self.stop_wanted = False
@@ -114,6 +114,15 @@ class Run:
             self.changes.clear()
             self.settings, self._room = training.settings, training.room
 
+    def continue_log(self, run_id: str, log: Log, checkpoint: Checkpoint | None) -> None:
+        """Be the run of that id, to go on from the end of its log (for the engine, before it prepares the run)."""
+        self.id, self.log, self.resumed, self.resumed_from = run_id, log, True, checkpoint
+        for event in log.events:
+            if event.name == "adjust":
+                self.settings = self.settings.changed(event.values)
+                if "differentiation" in event.values:
+                    self._room = self.settings.largest_iterations
+
     def wait(self, until: Callable[["Run"], bool] | None = None, timeout: float | None = None) -> bool:
         """Wait until the run is over, or until a condition on it holds; false if it timed out."""
         return self.log.wait(lambda: self.ended or (until is not None and until(self)), timeout)
@@ -148,6 +157,7 @@ class Race:
         self.turn = 0
         self.due = 0.0
         self.snapshot_due = 0.0
+        self.checkpoint_due = 0.0
         self.watchers = 0
         self.unwatched_since: float | None = None
 

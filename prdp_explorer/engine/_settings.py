@@ -180,6 +180,25 @@ def settings_for(
     )
 
 
+def settings_from_json(values: Mapping[str, Any]) -> RunSettings:
+    """The settings that `RunSettings.to_json` gave.
+
+    **Raises:** `ValueError` in words for what is no such thing, and for a problem of one's own.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"Settings must be an object of values by name; got {type(values).__name__}.")
+    choices = dict(values)
+    if choices.get("preset") == "own":
+        raise ValueError(
+            f"{choices.get('scenario')} is a problem of one's own, which is not kept with its runs; it cannot go on."
+        )
+    names = ("preset", "solver", "differentiation", "metric", "seed", "epochs", "learning_rate")
+    missing = [name for name in ("scenario", "refinement", *names) if name not in choices]
+    if missing:
+        raise ValueError(f"Settings must name {', '.join(missing)}.")
+    return settings_for(choices["scenario"], choices["refinement"], **{name: choices[name] for name in names})
+
+
 def _refinement(problem: Problem, controller: AbstractController | Refinement) -> Refinement:
     if isinstance(controller, AbstractController):
         kind = next((name for name, kind in KINDS.items() if type(controller) is kind), None)

@@ -12,7 +12,7 @@ import numpy as np
 from ..problems import Problem
 from ..refinement import AbstractController, AnyController
 from ._epoch import LONGEST_CALL, Steering, Trainer
-from ._log import RECORD, Record, Snapshot, as_records
+from ._log import RECORD, Checkpoint, Log, Record, Snapshot, as_records
 from ._programs import programs_for
 from ._settings import RunSettings, settings_for
 
@@ -126,6 +126,51 @@ class Training:
         """The fields now, with the physics at the K of the last epoch."""
         fields = self._programs.fields(self._state.parameters, self._last_iterations)
         return Snapshot(self.epoch, self._last_iterations, fields)
+
+    def checkpoint(self) -> Checkpoint:
+        """What training can go on from later, copied to the host."""
+        leaves = tuple(np.array(leaf) for leaf in jax.device_get(jax.tree.leaves(self._state)))
+        totals = {"iterations": self._iterations, "seconds": self.seconds["train"], "last": self._last_iterations}
+        return Checkpoint(self.epoch, leaves, totals)
+
+    def go_on(self, log: Log, checkpoint: Checkpoint | None) -> None:
+        """Be where a run was at the end of its log, to the last bit.
+
+        Takes over a checkpoint of a run that started with these settings (None: its start), and trains the epochs that
+        were recorded after it again, with the edits that were made on the way.
+
+        **Raises:** `ValueError` if the checkpoint does not fit.
+        """
+        edits = [event for event in log.events if event.name == "adjust"]
+        reached = -1 if checkpoint is None else checkpoint.epoch
+        for edit in edits:
+            if edit.epoch <= reached:
+                self.adjust(edit.values)
+        if checkpoint is not None:
+            self._take_over(checkpoint)
+        last = len(log) - 1
+        for edit in edits:
+            if edit.epoch > reached:
+                self._advance_to(min(edit.epoch - 1, last))
+                self.adjust(edit.values)
+        self._advance_to(last)
+        if last >= 0:
+            self.seconds["train"] = float(log.read(last)["cumulative_seconds"][0])
+
+    def _advance_to(self, epoch: int) -> None:
+        while self.epoch < epoch and not self.finished:
+            self.advance(epoch - self.epoch)
+
+    def _take_over(self, checkpoint: Checkpoint) -> None:
+        leaves, structure = jax.tree.flatten(self._state)
+        here, there = ([(leaf.shape, leaf.dtype) for leaf in each] for each in (leaves, checkpoint.leaves))
+        if here != there:
+            raise ValueError("The checkpoint does not fit this scenario: its arrays have other shapes.")
+        self._state = jax.tree.unflatten(structure, [jnp.array(leaf) for leaf in checkpoint.leaves])
+        self.epoch = checkpoint.epoch
+        self._iterations = int(checkpoint.totals["iterations"])
+        self._last_iterations = int(checkpoint.totals["last"])
+        self.seconds["train"] = float(checkpoint.totals["seconds"])
 
     @property
     def model(self) -> Any:

@@ -13,7 +13,7 @@ from dashboard_helpers import columns, made_up_race, made_up_rows
 from prdp_explorer import Engine
 from prdp_explorer.dashboard import Explorer, _controls, _explorer
 from prdp_explorer.dashboard._controls import FULL_LABEL, PRDP_LABEL
-from prdp_explorer.dashboard._explorer import RACE_SECONDS, SPEEDS, STATE_WORDS
+from prdp_explorer.dashboard._explorer import RACE_SECONDS, SPEEDS, STATE_WORDS, shared_engine
 from prdp_explorer.dashboard._source import MOST_POINTS
 from prdp_explorer.engine import ENDED
 
@@ -366,3 +366,35 @@ class TestStory:
         shown.tick()
         assert "PRDP: Failed in epoch 3. TypeError: <lambda> & <img src=x>" in text(shown._headline)
         assert "<img" not in shown._headline.object
+
+
+class TestKeeping:
+    @pytest.fixture
+    def own_engine(self, monkeypatch: pytest.MonkeyPatch):
+        """`shared_engine` as a new process would make it."""
+        shared_engine.cache_clear()
+        engines = []
+
+        def make() -> Engine:
+            engines.append(shared_engine())
+            return engines[-1]
+
+        yield make
+        for engine in engines:
+            engine.close()
+        shared_engine.cache_clear()
+
+    def test_the_pages_engine_keeps_runs_where_the_environment_says(self, own_engine, tmp_path, monkeypatch):
+        monkeypatch.setenv("PRDP_EXPLORER_STORE", str(tmp_path / "runs.sqlite"))
+        engine = own_engine()
+        assert engine.recorder.store.place == str(tmp_path / "runs.sqlite")
+        assert engine.trouble is None
+
+    def test_a_store_that_cannot_be_used_is_told_beside_the_result(self, own_engine, tmp_path, monkeypatch):
+        (tmp_path / "notes.txt").write_text("<b>no database</b>" * 100)
+        monkeypatch.setenv("PRDP_EXPLORER_STORE", str(tmp_path / "notes.txt"))
+        explorer = Explorer(own_engine())
+        explorer.attach(made_up_race())
+        assert "notes.txt' is no store of runs, or is damaged" in text(explorer._headline)
+        assert text(explorer._headline).endswith("Runs are not kept.")
+        explorer.close()

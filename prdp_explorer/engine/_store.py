@@ -1,0 +1,447 @@
+"""Runs kept in one SQLite file: settings, log and checkpoints, for as long as somebody wants them."""
+
+import contextlib
+import functools
+import io
+import json
+import os
+import platform
+import sqlite3
+import threading
+import time
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._log import RECORD, Checkpoint, Event, Log, Snapshot, thinned
+
+STORE_VARIABLE = "PRDP_EXPLORER_STORE"
+"""Environment variable that names the file in which runs are kept."""
+
+IN_MEMORY = ":memory:"
+"""The place of a store that ends with its process."""
+
+SNAPSHOT_BYTES = 32 * 2**20
+CHECKPOINT_BYTES = 64 * 2**20
+"""What a run's snapshots and checkpoints may take. Beyond it they are thinned evenly, and the newest is kept."""
+
+SILENT_SECONDS = 60.0
+"""How long a run under way may give no sign of life before it counts as interrupted."""
+
+ACTIVE = frozenset({"compiling", "queued", "running", "paused"})
+"""The states of a run that a living process leaves again."""
+
+RESUMABLE = frozenset({"interrupted", "stopped"})
+"""The states from which a kept run can go on."""
+
+_APPLICATION = 0x50524450  # "PRDP"
+_VERSION = 1
+_TABLES = {
+    "runs": """CREATE TABLE runs (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, race TEXT NOT NULL, label TEXT NOT NULL,
+        settings TEXT NOT NULL, created REAL NOT NULL, status TEXT NOT NULL, message TEXT NOT NULL,
+        epochs INTEGER NOT NULL, summary TEXT NOT NULL, made_with TEXT NOT NULL, owner TEXT NOT NULL,
+        seen REAL NOT NULL, parent TEXT, parent_epoch INTEGER, note TEXT NOT NULL DEFAULT '', deleted REAL)""",
+    "records": """CREATE TABLE records (
+        run INTEGER NOT NULL, first INTEGER NOT NULL, rows BLOB NOT NULL, PRIMARY KEY (run, first))""",
+    "events": """CREATE TABLE events (
+        run INTEGER NOT NULL, number INTEGER NOT NULL, epoch INTEGER NOT NULL, name TEXT NOT NULL,
+        changes TEXT NOT NULL, message TEXT NOT NULL, time REAL NOT NULL, PRIMARY KEY (run, number))""",
+    "snapshots": """CREATE TABLE snapshots (
+        run INTEGER NOT NULL, epoch INTEGER NOT NULL, iterations INTEGER NOT NULL, bytes INTEGER NOT NULL,
+        fields BLOB NOT NULL, PRIMARY KEY (run, epoch))""",
+    "checkpoints": """CREATE TABLE checkpoints (
+        run INTEGER NOT NULL, epoch INTEGER NOT NULL, totals TEXT NOT NULL, bytes INTEGER NOT NULL,
+        leaves BLOB NOT NULL, PRIMARY KEY (run, epoch))""",
+}
+
+
+class StoreError(ValueError):
+    """A store that cannot be read or written, in words."""
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A kept run without its log.
+
+    **Attributes:**
+
+    - `id`, `label`, `race`: of the run, and of the race that it was part of.
+    - `settings`: those that it started with, as plain data.
+    - `created`: in seconds since 1970.
+    - `status`, `message`: its state. "interrupted" if it was under way in a process that is gone.
+    - `epochs`: recorded, the measurement before training not counted.
+    - `summary`: the last validation error, the iterations in all, and the seconds, as plain data.
+    - `made_with`: versions and machine.
+    - `parent`, `parent_epoch`: what it was forked from, if anything.
+    - `note`: a person's.
+    """
+
+    id: str
+    label: str
+    race: str
+    settings: Mapping[str, Any]
+    created: float
+    status: str
+    message: str
+    epochs: int
+    summary: Mapping[str, Any]
+    made_with: Mapping[str, Any]
+    parent: str | None
+    parent_epoch: int | None
+    note: str
+
+
+def default_place() -> str:
+    """The file that `PRDP_EXPLORER_STORE` names, or one in the user's data folder."""
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return os.environ.get(STORE_VARIABLE) or str(Path(data) / "prdp_explorer" / "runs.sqlite")
+
+
+class Store:
+    """One file of runs. Several processes may read while one writes; any thread may use it.
+
+    **Arguments:**
+
+    - `place`: a file, made if need be; ":memory:" for none. None is `default_place`.
+    - `must_exist`: whether to refuse a file that is not there.
+
+    **Raises:** `StoreError` for a file that is no store, is damaged, or was written by a newer version; nothing of it
+    is changed then.
+    """
+
+    def __init__(self, place: str | Path | None = None, *, must_exist: bool = False):
+        self.place = str(default_place() if place is None else place)
+        self._lock = threading.RLock()
+        if must_exist and self.place != IN_MEMORY and not Path(self.place).is_file():
+            raise StoreError(f"There is no store of runs at {self.place!r}.")
+        with _in_words(self.place):
+            self._connection = _opened(self.place)
+
+    def close(self) -> None:
+        """Let the file go."""
+        with self._lock:
+            self._connection.close()
+
+    def add(
+        self,
+        run_id: str,
+        label: str,
+        race: str,
+        settings: Mapping[str, Any],
+        *,
+        parent: str | None = None,
+        parent_epoch: int | None = None,
+    ) -> None:
+        """Keep a new run, of which nothing is known but its settings."""
+        row = (run_id, label, race, _as_json(settings), _as_json(_made_with()), _OWNER, parent, parent_epoch)
+        with self._writing() as execute:
+            execute(
+                "INSERT INTO runs (id, label, race, settings, made_with, owner, parent, parent_epoch, created, seen, "
+                "status, message, epochs, summary) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'compiling', '', 0, '{}')",
+                (*row, time.time(), time.time()),
+            )
+
+    def write(
+        self,
+        run_id: str,
+        *,
+        status: str,
+        message: str,
+        rows: np.ndarray,
+        first: int,
+        events: Sequence[Event] = (),
+        first_event: int = 0,
+        snapshots: Sequence[Snapshot] = (),
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        """Add what is new of a run, all or nothing.
+
+        **Arguments:**
+
+        - `rows`, `events`: records and events to add. `first`, `first_event`: how many there are already.
+        """
+        with self._writing() as execute:
+            (number,) = execute("SELECT number FROM runs WHERE id = ?", (run_id,)).fetchone()
+            if len(rows):
+                execute("INSERT INTO records VALUES (?, ?, ?)", (number, first, rows.tobytes()))
+                execute(
+                    "UPDATE runs SET epochs = ?, summary = ? WHERE number = ?",
+                    (first + len(rows) - 1, _as_json(_summary(rows[-1])), number),
+                )
+            for index, event in enumerate(events, first_event):
+                row = (event.epoch, event.name, _as_json(dict(event.values)), event.message, event.time)
+                execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", (number, index, *row))
+            for snapshot in snapshots:
+                row = (snapshot.epoch, snapshot.iterations, snapshot.num_bytes, _packed(snapshot.fields))
+                execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)", (number, *row))
+            if snapshots:
+                _thin(execute, "snapshots", number, SNAPSHOT_BYTES)
+            if checkpoint is not None:
+                leaves = {f"{index:05d}": leaf for index, leaf in enumerate(checkpoint.leaves)}
+                row = (checkpoint.epoch, _as_json(checkpoint.totals), checkpoint.num_bytes, _packed(leaves))
+                execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?)", (number, *row))
+                _thin(execute, "checkpoints", number, CHECKPOINT_BYTES)
+            execute(
+                "UPDATE runs SET status = ?, message = ?, owner = ?, seen = ? WHERE number = ?",
+                (status, message, _OWNER, time.time(), number),
+            )
+
+    def runs(self) -> list[StoredRun]:
+        """The runs kept, newest first."""
+        with self._reading() as execute:
+            return [_stored(row) for row in execute("SELECT * FROM runs WHERE deleted IS NULL ORDER BY number DESC")]
+
+    def run(self, run_id: str) -> StoredRun:
+        """One kept run.
+
+        **Raises:** `StoreError` if there is none with that id.
+        """
+        with self._reading() as execute:
+            return _stored(self._row(execute, run_id))
+
+    def log(self, run_id: str) -> Log:
+        """The log of a kept run: its records, events and snapshots."""
+        with self._reading() as execute:
+            number = self._row(execute, run_id)["number"]
+            log = Log()
+            log.append(_rows(execute, number))
+            for epoch, name, changes, message, at in execute(
+                "SELECT epoch, name, changes, message, time FROM events WHERE run = ? ORDER BY number", (number,)
+            ):
+                log.add_event(Event(epoch, name, json.loads(changes), message, at))
+            for epoch, iterations, fields in execute(
+                "SELECT epoch, iterations, fields FROM snapshots WHERE run = ? ORDER BY epoch", (number,)
+            ):
+                log.add_snapshot(Snapshot(epoch, iterations, _unpacked(fields)))
+            return log
+
+    def checkpoint(self, run_id: str, epoch: int | None = None) -> Checkpoint | None:
+        """The newest checkpoint of a run, or the newest at or before an epoch; None if there is none."""
+        with self._reading() as execute:
+            number = self._row(execute, run_id)["number"]
+            found = execute(
+                "SELECT epoch, totals, leaves FROM checkpoints WHERE run = ? AND epoch <= ? ORDER BY epoch DESC",
+                (number, 2**62 if epoch is None else epoch),
+            ).fetchone()
+            if found is None:
+                return None
+            leaves = _unpacked(found[2])
+            return Checkpoint(found[0], tuple(leaves[name] for name in sorted(leaves)), json.loads(found[1]))
+
+    def delete(self, run_id: str) -> None:
+        """Hide a run; `restore` brings it back."""
+        self._change("UPDATE runs SET deleted = ? WHERE id = ? AND deleted IS NULL", time.time(), run_id)
+
+    def restore(self, run_id: str) -> None:
+        """Bring a deleted run back."""
+        self._change("UPDATE runs SET deleted = ? WHERE id = ? AND deleted IS NOT NULL", None, run_id)
+
+    def rename(self, run_id: str, label: str) -> None:
+        """Give a run another label."""
+        self._change("UPDATE runs SET label = ? WHERE id = ?", label, run_id)
+
+    def annotate(self, run_id: str, note: str) -> None:
+        """Replace a run's note."""
+        self._change("UPDATE runs SET note = ? WHERE id = ?", note, run_id)
+
+    def _change(self, statement: str, value: Any, run_id: str) -> None:
+        with self._writing() as execute:
+            if not execute(statement, (value, run_id)).rowcount:
+                raise StoreError(self._no_run(run_id))
+
+    def _no_run(self, run_id: str) -> str:
+        return f"There is no run {run_id!r} in {self.place!r}; `python -m prdp_explorer runs` lists those there are."
+
+    def _row(self, execute: Any, run_id: str) -> sqlite3.Row:
+        row = execute("SELECT * FROM runs WHERE deleted IS NULL AND id = ?", (run_id,)).fetchone()
+        if row is None:
+            raise StoreError(self._no_run(run_id))
+        return row
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Any]:
+        with self._lock, _in_words(self.place), _transaction(self._connection, "BEGIN") as execute:
+            yield execute
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Any]:
+        with self._lock, _in_words(self.place), _transaction(self._connection, "BEGIN IMMEDIATE") as execute:
+            yield execute
+
+
+_OWNER = f"{platform.node()} {os.getpid()}"
+
+
+@functools.cache
+def _made_with() -> dict[str, str]:
+    packages = ("prdp_explorer", "jax", "equinox", "optax")
+    return {
+        **{name: version(name) for name in packages},
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+    }
+
+
+def _stored(row: sqlite3.Row) -> StoredRun:
+    status, message = row["status"], row["message"]
+    if status in ACTIVE and not _alive(row["owner"], row["seen"]):
+        status = "interrupted"
+        message = f"Interrupted after epoch {row['epochs']}: the process that trained it is gone."
+    return StoredRun(
+        **{name: row[name] for name in ("id", "label", "race", "created", "epochs", "parent", "parent_epoch", "note")},
+        **{name: json.loads(row[name]) for name in ("settings", "summary", "made_with")},
+        status=status,
+        message=message,
+    )
+
+
+def _alive(owner: str, seen: float) -> bool:
+    """Whether the process that writes a run still does."""
+    if owner == _OWNER:
+        return True
+    node, _, process = owner.rpartition(" ")
+    if node == platform.node() and os.name == "posix":
+        try:
+            os.kill(int(process), 0)
+        except (ProcessLookupError, ValueError, OverflowError):
+            return False
+        except PermissionError:
+            pass
+    return time.time() - seen < SILENT_SECONDS
+
+
+def _opened(place: str) -> sqlite3.Connection:
+    if place != IN_MEMORY:
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(place, timeout=5, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    try:
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cell_size_check = ON")
+        with _transaction(connection, "BEGIN") as execute:
+            found = dict(
+                map(tuple, execute("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite^_%' ESCAPE '^'"))
+            )
+            (application,) = execute("PRAGMA application_id").fetchone()
+            (version,) = execute("PRAGMA user_version").fetchone()
+        if not found and not application and not version:
+            _create(connection)
+        elif application != _APPLICATION:
+            raise StoreError(f"{place!r} is a database of another program, not a store of runs. Choose another file.")
+        elif version > _VERSION:
+            raise StoreError(
+                f"{place!r} was written by a newer version of prdp_explorer (format {version}; this one knows "
+                f"{_VERSION}). Update prdp_explorer, or choose another file."
+            )
+        elif found != _TABLES:
+            raise StoreError(f"{place!r} does not have the tables of a store of runs. Choose another file.")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    with _transaction(connection, "BEGIN IMMEDIATE") as execute:
+        if execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            return  # another process was faster
+        for table in _TABLES.values():
+            execute(table)
+        execute(f"PRAGMA application_id = {_APPLICATION}")
+        execute(f"PRAGMA user_version = {_VERSION}")
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[Any]:
+    connection.execute(begin)
+    try:
+        yield connection.execute
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextlib.contextmanager
+def _in_words(place: str) -> Iterator[None]:
+    """What SQLite and damaged contents raise, as `StoreError`."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except sqlite3.OperationalError as error:
+        raise StoreError(f"The store {place!r} cannot be used: {error}.") from error
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{place!r} is no store of runs, or is damaged: {error}. Choose another file.") from error
+    except OSError as error:
+        raise StoreError(f"The store {place!r} cannot be used: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError, OverflowError, zipfile.BadZipFile, EOFError, RecursionError) as error:
+        raise StoreError(f"The store {place!r} holds damaged contents: {error}.") from error
+
+
+def _rows(execute: Any, number: int) -> np.ndarray:
+    """All records of a run."""
+    chunks, length = [np.zeros(0, RECORD)], 0
+    for first, blob in execute("SELECT first, rows FROM records WHERE run = ? ORDER BY first", (number,)):
+        rows = np.frombuffer(blob, RECORD)
+        if first != length or not np.array_equal(rows["epoch"], np.arange(first, first + len(rows))):
+            raise ValueError(f"record {length} of a run is missing")
+        chunks.append(rows)
+        length += len(rows)
+    return np.concatenate(chunks)
+
+
+def _thin(execute: Any, table: str, number: int, budget: int) -> None:
+    select, delete = _THINNING[table]
+    kept = [tuple(row) for row in execute(select, (number,))]
+    for epoch, _ in set(kept) - set(thinned(kept, budget, least=1)):
+        execute(delete, (number, epoch))
+
+
+_THINNING = {
+    "snapshots": (
+        "SELECT epoch, bytes FROM snapshots WHERE run = ? ORDER BY epoch",
+        "DELETE FROM snapshots WHERE run = ? AND epoch = ?",
+    ),
+    "checkpoints": (
+        "SELECT epoch, bytes FROM checkpoints WHERE run = ? ORDER BY epoch",
+        "DELETE FROM checkpoints WHERE run = ? AND epoch = ?",
+    ),
+}
+
+
+def _packed(arrays: Mapping[str, np.ndarray]) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def _unpacked(blob: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a blob; refuses what would need unpickling, and what would be larger than the blob."""
+    with zipfile.ZipFile(io.BytesIO(blob)) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError("arrays are kept uncompressed, and these are not")
+    with np.load(io.BytesIO(blob), allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _summary(row: np.void) -> dict[str, Any]:
+    validation = float(row["validation"])
+    return {
+        "validation": validation if np.isfinite(validation) else None,
+        "iterations": int(row["cumulative_iterations"]),
+        "seconds": float(row["cumulative_seconds"]),
+    }
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)
