@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from training_helpers import PATIENCE, TOY, adjustments, timeless, wait_for_adjustment, wait_for_epoch, wait_for_state
 
 from prdp_explorer import Constant, Engine, Run
+from prdp_explorer.__main__ import main
 from prdp_explorer.engine import IN_MEMORY, RECORD, Event, Store, StoreError, as_records
 from prdp_explorer.engine._log import thinned
 from prdp_explorer.engine._recorder import Recorder
@@ -271,8 +272,11 @@ class TestTrouble:
                     for run in store.runs():
                         store.log(run.id)
                         store.checkpoint(run.id)
+                        assert main(["show", run.id, "--store", str(place)]) == 0
+                assert main(["runs", "--store", str(place)]) == 0
             except StoreError as error:
                 refused += 1
+                assert main(["resume", "heat-1d-0", "--store", str(place)]) == 2
                 assert str(place) in str(error)
                 assert len(str(error)) < 500
             assert not (tmp_path / "executed").exists()
@@ -325,6 +329,12 @@ def edit(place: Path, damages: random.Random, executed: Path) -> None:
             ("events", "changes", "{" * 10_000),
             ("runs", "settings", "]"),
             ("runs", "summary", 3.5),
+            ("runs", "summary", '{"validation": "small"}'),
+            ("runs", "settings", "[]"),
+            ("runs", "created", "soon"),
+            ("runs", "label", b"\xff"),
+            ("events", "epoch", "x"),
+            ("events", "changes", "[]"),
         ]
     )
     connection = sqlite3.connect(place)
@@ -440,3 +450,21 @@ def test_events_keep_their_values(place: Path):
     assert store.log("a-1").events == events
     assert store.log("a-1").read()["epoch"].tolist() == [0, 1, 2, 3, 4]
     assert store.checkpoint("a-1") is None
+
+
+def test_a_run_that_stands_still_is_not_written_again_and_again(keeping: Engine):
+    run = keeping.start("heat-1d", epochs=100_000)
+    wait_for_epoch(run, 5)
+    run.pause()
+    wait_for_state(run, "paused")
+    recorder = recorder_of(keeping)
+    recorder.write()
+    changes = recorder.store._connection.total_changes
+    for _ in range(5):
+        recorder.write()
+    assert recorder.store._connection.total_changes == changes
+    run.resume()
+    wait_for_state(run, "running")
+    recorder.write()
+    assert recorder.store._connection.total_changes > changes
+    assert recorder.store.run(run.id).status == "running"

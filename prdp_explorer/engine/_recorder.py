@@ -2,12 +2,16 @@
 
 import logging
 import threading
+import time
 
 from ._run import Run
 from ._store import Store, StoreError
 
 WRITE_SECONDS = 0.25
 """How often is written. What a killed process loses is at most what came since."""
+
+LIFE_SECONDS = 10.0
+"""How often a run that stands still shows that its process lives."""
 
 RETRY_SECONDS = 5.0
 """How long to wait after a store could not be written; nothing is lost meanwhile, since the logs stay in memory."""
@@ -22,6 +26,7 @@ class _Cursors:
         self.added = run.resumed
         self.rows, self.events = len(run.log), len(run.log.events)
         self.snapshot = self.checkpoint = self.rows - 1
+        self.state, self.written = "", 0.0
 
 
 class Recorder:
@@ -78,12 +83,16 @@ class Recorder:
         snapshots = [snapshot for snapshot in run.log.snapshots if snapshot.epoch > cursors.snapshot]
         rows = run.log.read(cursors.rows)
         events = run.log.events[cursors.events :]
+        state = run.state
+        new = len(rows) or events or snapshots or checkpoint or state != cursors.state
+        if not new and time.monotonic() < cursors.written + LIFE_SECONDS:
+            return
         if not cursors.added:
             self.store.add(run.id, run.label, run.race.id, run.started_with.to_json())
             cursors.added = True
         self.store.write(
             run.id,
-            status=run.state,
+            status=state,
             message=run.message,
             rows=rows,
             first=cursors.rows,
@@ -92,6 +101,7 @@ class Recorder:
             snapshots=snapshots,
             checkpoint=checkpoint,
         )
+        cursors.state, cursors.written = state, time.monotonic()
         cursors.rows += len(rows)
         cursors.events += len(events)
         if snapshots:

@@ -214,7 +214,10 @@ class Store:
             for epoch, name, changes, message, at in execute(
                 "SELECT epoch, name, changes, message, time FROM events WHERE run = ? ORDER BY number", (number,)
             ):
-                log.add_event(Event(epoch, name, json.loads(changes), message, at))
+                values = json.loads(changes)
+                for value, kind in ((epoch, int), (name, str), (values, dict), (message, str), (at, float)):
+                    _check_kind("a value of an event", value, (kind,))
+                log.add_event(Event(epoch, name, values, message, at))
             for epoch, iterations, fields in execute(
                 "SELECT epoch, iterations, fields FROM snapshots WHERE run = ? ORDER BY epoch", (number,)
             ):
@@ -293,12 +296,33 @@ def _stored(row: sqlite3.Row) -> StoredRun:
     if status in ACTIVE and not _alive(row["owner"], row["seen"]):
         status = "interrupted"
         message = f"Interrupted after epoch {row['epochs']}: the process that trained it is gone."
-    return StoredRun(
+    values = {
         **{name: row[name] for name in ("id", "label", "race", "created", "epochs", "parent", "parent_epoch", "note")},
         **{name: json.loads(row[name]) for name in ("settings", "summary", "made_with")},
-        status=status,
-        message=message,
-    )
+        "status": status,
+        "message": message,
+    }
+    for name, kinds in _KINDS.items():
+        _check_kind(f"the {name} of a run", values[name], kinds)
+    for name, value in values["summary"].items():
+        _check_kind(f"the {name} of a run", value, (int, float, type(None)))
+    return StoredRun(**values)
+
+
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("id", "label", "race", "note", "status", "message"), (str,)),
+    **dict.fromkeys(("settings", "summary", "made_with"), (dict,)),
+    "created": (float,),
+    "epochs": (int,),
+    "parent": (str, type(None)),
+    "parent_epoch": (int, type(None)),
+}
+"""What a file that is no hostile one holds."""
+
+
+def _check_kind(what: str, value: Any, kinds: tuple[type, ...]) -> None:
+    if not isinstance(value, kinds):
+        raise ValueError(f"{what} is a {type(value).__name__}")
 
 
 def _alive(owner: str, seen: float) -> bool:
