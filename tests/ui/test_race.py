@@ -71,6 +71,7 @@ class TestEdits:
         slider = view.slider("^τ_step")
         slider.focus()
         slider.press("ArrowLeft")
+        expect(view.field("τ_step")).to_have_value("0.975", timeout=PATIENCE)
         slider.press("ArrowLeft")
         expect(view.field("τ_step")).to_have_value("0.97", timeout=PATIENCE)
         expect(view.log).to_contain_text("tau_step = 0.97", timeout=PATIENCE)
