@@ -156,11 +156,10 @@ class TestKeeping:
             with pytest.raises(StoreError, match="There is no run 'a-1'"):
                 command("a-1")
         store.restore("a-1")
-        store.rename("a-1", "the good one")
         store.annotate("a-1", "for Monday")
-        assert (store.run("a-1").label, store.run("a-1").note) == ("the good one", "for Monday")
+        assert store.run("a-1").note == "for Monday"
         with pytest.raises(StoreError, match="There is no run 'a-2'"):
-            store.rename("a-2", "")
+            store.annotate("a-2", "")
 
     def test_a_run_whose_process_is_gone_is_interrupted(self, place: Path):
         store = Store(place)

@@ -245,10 +245,6 @@ class Store:
         """Bring a deleted run back."""
         self._change("UPDATE runs SET deleted = ? WHERE id = ? AND deleted IS NOT NULL", None, run_id)
 
-    def rename(self, run_id: str, label: str) -> None:
-        """Give a run another label."""
-        self._change("UPDATE runs SET label = ? WHERE id = ?", label, run_id)
-
     def annotate(self, run_id: str, note: str) -> None:
         """Replace a run's note."""
         self._change("UPDATE runs SET note = ? WHERE id = ?", note, run_id)
