@@ -26,7 +26,8 @@ from prdp_explorer.__main__ import main
 from prdp_explorer.engine import IN_MEMORY, RECORD, Event, Store, StoreError, as_records
 from prdp_explorer.engine._log import thinned
 from prdp_explorer.engine._recorder import Recorder
-from prdp_explorer.engine._store import _TABLES, _VERSION
+from prdp_explorer.engine._schema import _VERSION_1 as VERSION_1
+from prdp_explorer.engine._schema import TABLES, VERSION
 from prdp_explorer.engine._training import Training
 
 SETTINGS = {"scenario": "heat-1d", "epochs": 5}
@@ -161,6 +162,72 @@ class TestKeeping:
         with pytest.raises(StoreError, match="There is no run 'a-2'"):
             store.annotate("a-2", "")
 
+    def test_what_was_deleted_long_ago_goes_for_good_at_the_next_deletion(self):
+        store = Store(IN_MEMORY)
+        for name in ("a-1", "a-2", "a-3"):
+            store.add(name, "PRDP", name, SETTINGS)
+            store.write(name, status="stopped", message="", rows=rows_of(3), first=0, events=[Event(1, "stopped")])
+        store.delete("a-1")
+        store._connection.execute("UPDATE runs SET deleted = deleted - 31 * 24 * 3600 WHERE deleted IS NOT NULL")
+        store.delete("a-2")
+        with pytest.raises(StoreError, match="There is no run 'a-1'"):
+            store.restore("a-1")
+        store.restore("a-2")
+        assert [run.id for run in store.runs()] == ["a-3", "a-2"]
+        assert [len(store.rows(name)) for name in ("a-2", "a-3")] == [3, 3]
+        for table in ("records", "events"):
+            assert store._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 2
+
+    def test_names_and_edits_are_told_with_the_run(self, keeping: Engine):
+        run = keeping.start("heat-1d", epochs=100_000)
+        wait_for_epoch(run, 3)
+        run.adjust(tau_step=0.9, tau_stop=0.8)
+        run.adjust(tau_step=0.95)
+        wait_for_adjustment(run, "tau_step")
+        run.stop()
+        wait_for_state(run, "stopped")
+        recorder_of(keeping).write()
+        store = recorder_of(keeping).store
+        signs = store.signs()
+        assert store.signs() == signs
+        assert store.run(run.id).title == run.id
+        store.rename(run.id, "Monday's")
+        assert store.signs() != signs
+        assert store.run(run.id).title == "Monday's"
+        assert store.run(run.id).edits == {"tau_step": 0.95, "tau_stop": 0.8}
+        assert store.runs() == [store.run(run.id)]
+
+    def test_records_are_read_from_any_number_on(self):
+        store = Store(IN_MEMORY)
+        store.add("a-1", "PRDP", "a-1", SETTINGS)
+        assert len(store.rows("a-1")) == 0
+        for first, last in ((0, 4), (4, 5), (5, 9)):
+            store.write("a-1", status="running", message="", rows=rows_of(9)[first:last], first=first)
+        for first in range(11):
+            assert store.rows("a-1", first)["epoch"].tolist() == list(range(first, 9))
+
+    def test_a_store_of_the_first_version_is_brought_up(self, place: Path):
+        connection = sqlite3.connect(place)
+        for table in VERSION_1.values():
+            connection.execute(table)
+        connection.execute(f"PRAGMA application_id = {0x50524450}")
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute(
+            "INSERT INTO runs VALUES (7, 'a-1', 'a-1', 'PRDP', '{}', 1.5, 'finished', '', 5, '{}', '{}', '', 2.5, "
+            "NULL, NULL, 'mine', NULL)"
+        )
+        connection.commit()
+        connection.close()
+        for _ in range(2):
+            with contextlib.closing(Store(place)) as store:
+                (run,) = store.runs()
+                assert (run.id, run.note, run.name, run.status) == ("a-1", "mine", "", "finished")
+        connection = sqlite3.connect(place)
+        assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
+        tables = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite%'"))
+        assert tables == TABLES
+        connection.close()
+
     def test_a_run_whose_process_is_gone_is_interrupted(self, place: Path):
         store = Store(place)
         store.add("a-1", "PRDP", "a-1", SETTINGS)
@@ -180,8 +247,8 @@ class TestKeeping:
 
     def test_a_record_has_the_columns_of_this_version(self):
         """A change of either asks for a new version, and for a way from the old one to it."""
-        told = json.dumps([RECORD.descr, _TABLES, _VERSION])
-        assert hashlib.sha256(told.encode()).hexdigest()[:16] == "1ef4a1c9690c83b4"
+        told = json.dumps([RECORD.descr, TABLES, VERSION])
+        assert hashlib.sha256(told.encode()).hexdigest()[:16] == "593db5e6dfb96009"
 
     @given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(0, 100), st.integers(1, 2))
     def test_thinning_keeps_the_last_and_the_budget(self, sizes: list[int], budget: int, least: int):
@@ -219,10 +286,10 @@ class TestTrouble:
     def test_a_newer_version_is_refused_and_left_alone(self, place: Path):
         Store(place).close()
         connection = sqlite3.connect(place)
-        connection.execute(f"PRAGMA user_version = {_VERSION + 1}")
+        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
         connection.close()
         before = place.read_bytes()
-        with pytest.raises(StoreError, match=r"written by a newer version of prdp_explorer \(format 2"):
+        with pytest.raises(StoreError, match=r"written by a newer version of prdp_explorer \(format 3"):
             Store(place)
         assert place.read_bytes() == before
 

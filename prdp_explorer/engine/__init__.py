@@ -13,6 +13,8 @@ from ._run import ENDED as ENDED
 from ._run import Race as Race
 from ._run import Run as Run
 from ._run import Watch as Watch
+from ._schema import IN_MEMORY as IN_MEMORY
+from ._schema import StoreError as StoreError
 from ._settings import LIMITS as LIMITS
 from ._settings import METRICS as METRICS
 from ._settings import RunSettings as RunSettings
@@ -20,11 +22,9 @@ from ._settings import not_offered as not_offered
 from ._settings import settings_for as settings_for
 from ._settings import settings_from_json as settings_from_json
 from ._settings import unsuited_combination as unsuited_combination
-from ._store import IN_MEMORY as IN_MEMORY
 from ._store import STORE_VARIABLE as STORE_VARIABLE
 from ._store import Store as Store
 from ._store import StoredRun as StoredRun
-from ._store import StoreError as StoreError
 from ._store import default_place as default_place
 from ._training import TrainingRecords as TrainingRecords
 from ._training import train as train

@@ -5,7 +5,8 @@ import threading
 import time
 
 from ._run import Run
-from ._store import Store, StoreError
+from ._schema import StoreError
+from ._store import Store
 
 WRITE_SECONDS = 0.25
 """How often is written. What a killed process loses is at most what came since."""

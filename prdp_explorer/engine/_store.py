@@ -19,12 +19,10 @@ from typing import Any
 import numpy as np
 
 from ._log import RECORD, Checkpoint, Event, Log, Snapshot, thinned
+from ._schema import IN_MEMORY, StoreError, in_words, opened, transaction
 
 STORE_VARIABLE = "PRDP_EXPLORER_STORE"
 """Environment variable that names the file in which runs are kept."""
-
-IN_MEMORY = ":memory:"
-"""The place of a store that ends with its process."""
 
 SNAPSHOT_BYTES = 32 * 2**20
 CHECKPOINT_BYTES = 64 * 2**20
@@ -39,30 +37,8 @@ ACTIVE = frozenset({"compiling", "queued", "running", "paused"})
 RESUMABLE = frozenset({"interrupted", "stopped"})
 """The states from which a kept run can go on."""
 
-_APPLICATION = 0x50524450  # "PRDP"
-_VERSION = 1
-_TABLES = {
-    "runs": """CREATE TABLE runs (
-        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, race TEXT NOT NULL, label TEXT NOT NULL,
-        settings TEXT NOT NULL, created REAL NOT NULL, status TEXT NOT NULL, message TEXT NOT NULL,
-        epochs INTEGER NOT NULL, summary TEXT NOT NULL, made_with TEXT NOT NULL, owner TEXT NOT NULL,
-        seen REAL NOT NULL, parent TEXT, parent_epoch INTEGER, note TEXT NOT NULL DEFAULT '', deleted REAL)""",
-    "records": """CREATE TABLE records (
-        run INTEGER NOT NULL, first INTEGER NOT NULL, rows BLOB NOT NULL, PRIMARY KEY (run, first))""",
-    "events": """CREATE TABLE events (
-        run INTEGER NOT NULL, number INTEGER NOT NULL, epoch INTEGER NOT NULL, name TEXT NOT NULL,
-        changes TEXT NOT NULL, message TEXT NOT NULL, time REAL NOT NULL, PRIMARY KEY (run, number))""",
-    "snapshots": """CREATE TABLE snapshots (
-        run INTEGER NOT NULL, epoch INTEGER NOT NULL, iterations INTEGER NOT NULL, bytes INTEGER NOT NULL,
-        fields BLOB NOT NULL, PRIMARY KEY (run, epoch))""",
-    "checkpoints": """CREATE TABLE checkpoints (
-        run INTEGER NOT NULL, epoch INTEGER NOT NULL, totals TEXT NOT NULL, bytes INTEGER NOT NULL,
-        leaves BLOB NOT NULL, PRIMARY KEY (run, epoch))""",
-}
-
-
-class StoreError(ValueError):
-    """A store that cannot be read or written, in words."""
+PURGE_SECONDS = 30 * 24 * 3600.0
+"""How long a deleted run can be brought back."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +54,9 @@ class StoredRun:
     - `epochs`: recorded, the measurement before training not counted.
     - `summary`: the last validation error, the iterations in all, and the seconds, as plain data.
     - `made_with`: versions and machine.
-    - `parent`, `parent_epoch`: what it was forked from, if anything.
-    - `note`: a person's.
+    - `parent`, `parent_epoch`: what it was forked from, and after which epoch; None for what is no fork.
+    - `name`, `note`: a person's; empty if there are none.
+    - `edits`: what was changed since the start, by name, as it was changed last.
     """
 
     id: str
@@ -94,7 +71,19 @@ class StoredRun:
     made_with: Mapping[str, Any]
     parent: str | None
     parent_epoch: int | None
+    name: str
     note: str
+    edits: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        """Its name, or else its id."""
+        return self.name or self.id
+
+    @property
+    def active(self) -> bool:
+        """Whether a living process is at it."""
+        return self.status in ACTIVE
 
 
 def default_place() -> str:
@@ -117,15 +106,20 @@ class Store:
 
     def __init__(self, place: str | Path | None = None, *, must_exist: bool = False):
         self.place = str(default_place() if place is None else place)
-        self._lock = threading.RLock()
+        self._write_lock, self._read_lock = threading.RLock(), threading.RLock()
         if must_exist and self.place != IN_MEMORY and not Path(self.place).is_file():
             raise StoreError(f"There is no store of runs at {self.place!r}.")
-        with _in_words(self.place):
-            self._connection = _opened(self.place)
+        with in_words(self.place):
+            self._connection = opened(self.place)
+            # Whoever reads, in a session of the page say, does not wait for a large write to be over.
+            self._reader = self._connection if self.place == IN_MEMORY else opened(self.place)
+        if self._reader is self._connection:
+            self._read_lock = self._write_lock
 
     def close(self) -> None:
         """Let the file go."""
-        with self._lock:
+        with self._read_lock, self._write_lock:
+            self._reader.close()
             self._connection.close()
 
     def add(
@@ -195,7 +189,18 @@ class Store:
     def runs(self) -> list[StoredRun]:
         """The runs kept, newest first."""
         with self._reading() as execute:
-            return [_stored(row) for row in execute("SELECT * FROM runs WHERE deleted IS NULL ORDER BY number DESC")]
+            edits: dict[int, dict[str, Any]] = {}
+            for number, changes in execute(
+                "SELECT run, changes FROM events WHERE name = 'adjust' ORDER BY run, number"
+            ):
+                edits.setdefault(number, {}).update(json.loads(changes))
+            rows = execute("SELECT * FROM runs WHERE deleted IS NULL ORDER BY number DESC")
+            return [_stored(row, edits.get(row["number"], {})) for row in rows]
+
+    def signs(self) -> tuple[int, int]:
+        """Two numbers that change whenever anything in the file may have; cheap to ask for again and again."""
+        with self._reading() as execute:
+            return execute("PRAGMA data_version").fetchone()[0], self._connection.total_changes
 
     def run(self, run_id: str) -> StoredRun:
         """One kept run.
@@ -203,7 +208,18 @@ class Store:
         **Raises:** `StoreError` if there is none with that id.
         """
         with self._reading() as execute:
-            return _stored(self._row(execute, run_id))
+            row = self._row(execute, run_id)
+            edits: dict[str, Any] = {}
+            for (changes,) in execute(
+                "SELECT changes FROM events WHERE name = 'adjust' AND run = ? ORDER BY number", (row["number"],)
+            ):
+                edits.update(json.loads(changes))
+            return _stored(row, edits)
+
+    def rows(self, run_id: str, first: int = 0) -> np.ndarray:
+        """The records of a kept run from number `first` on, as a table with the columns of `RECORD`."""
+        with self._reading() as execute:
+            return _rows(execute, self._row(execute, run_id)["number"], first)
 
     def log(self, run_id: str) -> Log:
         """The log of a kept run: its records, events and snapshots."""
@@ -238,12 +254,19 @@ class Store:
             return Checkpoint(found[0], tuple(leaves[name] for name in sorted(leaves)), json.loads(found[1]))
 
     def delete(self, run_id: str) -> None:
-        """Hide a run; `restore` brings it back."""
+        """Hide a run; `restore` brings it back for 30 days. What was deleted before that goes for good."""
         self._change("UPDATE runs SET deleted = ? WHERE id = ? AND deleted IS NULL", time.time(), run_id)
+        with self._writing() as execute:
+            for statement in _PURGING:
+                execute(statement, (time.time() - PURGE_SECONDS,))
 
     def restore(self, run_id: str) -> None:
         """Bring a deleted run back."""
         self._change("UPDATE runs SET deleted = ? WHERE id = ? AND deleted IS NOT NULL", None, run_id)
+
+    def rename(self, run_id: str, name: str) -> None:
+        """Give a run a name of a person's choice; an empty one is none."""
+        self._change("UPDATE runs SET name = ? WHERE id = ?", name, run_id)
 
     def annotate(self, run_id: str, note: str) -> None:
         """Replace a run's note."""
@@ -265,12 +288,12 @@ class Store:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Any]:
-        with self._lock, _in_words(self.place), _transaction(self._connection, "BEGIN") as execute:
+        with self._read_lock, in_words(self.place), transaction(self._reader, "BEGIN") as execute:
             yield execute
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Any]:
-        with self._lock, _in_words(self.place), _transaction(self._connection, "BEGIN IMMEDIATE") as execute:
+        with self._write_lock, in_words(self.place), transaction(self._connection, "BEGIN IMMEDIATE") as execute:
             yield execute
 
 
@@ -287,13 +310,14 @@ def _made_with() -> dict[str, str]:
     }
 
 
-def _stored(row: sqlite3.Row) -> StoredRun:
+def _stored(row: sqlite3.Row, edits: Mapping[str, Any]) -> StoredRun:
     status, message = row["status"], row["message"]
     if status in ACTIVE and not _alive(row["owner"], row["seen"]):
         status = "interrupted"
         message = f"Interrupted after epoch {row['epochs']}: the process that trained it is gone."
+    columns = ("id", "label", "race", "created", "epochs", "parent", "parent_epoch", "name", "note")
     values = {
-        **{name: row[name] for name in ("id", "label", "race", "created", "epochs", "parent", "parent_epoch", "note")},
+        **{name: row[name] for name in columns},
         **{name: json.loads(row[name]) for name in ("settings", "summary", "made_with")},
         "status": status,
         "message": message,
@@ -302,11 +326,11 @@ def _stored(row: sqlite3.Row) -> StoredRun:
         _check_kind(f"the {name} of a run", values[name], kinds)
     for name, value in values["summary"].items():
         _check_kind(f"the {name} of a run", value, (int, float, type(None)))
-    return StoredRun(**values)
+    return StoredRun(**values, edits=edits)
 
 
 _KINDS: Mapping[str, tuple[type, ...]] = {
-    **dict.fromkeys(("id", "label", "race", "note", "status", "message"), (str,)),
+    **dict.fromkeys(("id", "label", "race", "name", "note", "status", "message"), (str,)),
     **dict.fromkeys(("settings", "summary", "made_with"), (dict,)),
     "created": (float,),
     "epochs": (int,),
@@ -336,86 +360,19 @@ def _alive(owner: str, seen: float) -> bool:
     return time.time() - seen < SILENT_SECONDS
 
 
-def _opened(place: str) -> sqlite3.Connection:
-    if place != IN_MEMORY:
-        Path(place).parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(place, timeout=5, isolation_level=None, check_same_thread=False)
-    connection.row_factory = sqlite3.Row
-    try:
-        connection.execute("PRAGMA trusted_schema = OFF")
-        connection.execute("PRAGMA cell_size_check = ON")
-        with _transaction(connection, "BEGIN") as execute:
-            found = dict(
-                map(tuple, execute("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite^_%' ESCAPE '^'"))
-            )
-            (application,) = execute("PRAGMA application_id").fetchone()
-            (version,) = execute("PRAGMA user_version").fetchone()
-        if not found and not application and not version:
-            _create(connection)
-        elif application != _APPLICATION:
-            raise StoreError(f"{place!r} is a database of another program, not a store of runs. Choose another file.")
-        elif version > _VERSION:
-            raise StoreError(
-                f"{place!r} was written by a newer version of prdp_explorer (format {version}; this one knows "
-                f"{_VERSION}). Update prdp_explorer, or choose another file."
-            )
-        elif found != _TABLES:
-            raise StoreError(f"{place!r} does not have the tables of a store of runs. Choose another file.")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    with _transaction(connection, "BEGIN IMMEDIATE") as execute:
-        if execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            return  # another process was faster
-        for table in _TABLES.values():
-            execute(table)
-        execute(f"PRAGMA application_id = {_APPLICATION}")
-        execute(f"PRAGMA user_version = {_VERSION}")
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[Any]:
-    connection.execute(begin)
-    try:
-        yield connection.execute
-        connection.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
-
-
-@contextlib.contextmanager
-def _in_words(place: str) -> Iterator[None]:
-    """What SQLite and damaged contents raise, as `StoreError`."""
-    try:
-        yield
-    except StoreError:
-        raise
-    except sqlite3.OperationalError as error:
-        raise StoreError(f"The store {place!r} cannot be used: {error}.") from error
-    except sqlite3.DatabaseError as error:
-        raise StoreError(f"{place!r} is no store of runs, or is damaged: {error}. Choose another file.") from error
-    except OSError as error:
-        raise StoreError(f"The store {place!r} cannot be used: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, OverflowError, zipfile.BadZipFile, EOFError, RecursionError) as error:
-        raise StoreError(f"The store {place!r} holds damaged contents: {error}.") from error
-
-
-def _rows(execute: Any, number: int) -> np.ndarray:
-    """All records of a run."""
-    chunks, length = [np.zeros(0, RECORD)], 0
-    for first, blob in execute("SELECT first, rows FROM records WHERE run = ? ORDER BY first", (number,)):
+def _rows(execute: Any, number: int, start: int = 0) -> np.ndarray:
+    """The records of a run from number `start` on."""
+    chunks, length = [np.zeros(0, RECORD)], None
+    for first, blob in execute(
+        "SELECT first, rows FROM records WHERE run = ? AND first >= (SELECT coalesce(max(first), 0) FROM records "
+        "WHERE run = ? AND first <= ?) ORDER BY first",
+        (number, number, start),
+    ):
         rows = np.frombuffer(blob, RECORD)
+        length = min(first, start) if length is None else length
         if first != length or not np.array_equal(rows["epoch"], np.arange(first, first + len(rows))):
             raise ValueError(f"record {length} of a run is missing")
-        chunks.append(rows)
+        chunks.append(rows[max(start - first, 0) :])
         length += len(rows)
     return np.concatenate(chunks)
 
@@ -426,6 +383,14 @@ def _thin(execute: Any, table: str, number: int, budget: int) -> None:
     for epoch, _ in set(kept) - set(thinned(kept, budget, least=1)):
         execute(delete, (number, epoch))
 
+
+_PURGING = (
+    "DELETE FROM records WHERE run IN (SELECT number FROM runs WHERE deleted < ?)",
+    "DELETE FROM events WHERE run IN (SELECT number FROM runs WHERE deleted < ?)",
+    "DELETE FROM snapshots WHERE run IN (SELECT number FROM runs WHERE deleted < ?)",
+    "DELETE FROM checkpoints WHERE run IN (SELECT number FROM runs WHERE deleted < ?)",
+    "DELETE FROM runs WHERE deleted < ?",
+)
 
 _THINNING = {
     "snapshots": (
