@@ -8,6 +8,8 @@ from ._log import Log as Log
 from ._log import Record as Record
 from ._log import Snapshot as Snapshot
 from ._log import as_records as as_records
+from ._matching import full_physics_by_run as full_physics_by_run
+from ._matching import is_full_physics as is_full_physics
 from ._programs import forget_programs as forget_programs
 from ._run import ENDED as ENDED
 from ._run import Race as Race

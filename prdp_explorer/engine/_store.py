@@ -133,7 +133,7 @@ class Store:
         parent_epoch: int | None = None,
     ) -> None:
         """Keep a new run, of which nothing is known but its settings."""
-        row = (run_id, label, race, _as_json(settings), _as_json(_made_with()), _OWNER, parent, parent_epoch)
+        row = (run_id, label, race, _as_json(settings), _as_json(made_with()), _OWNER, parent, parent_epoch)
         with self._writing() as execute:
             execute(
                 "INSERT INTO runs (id, label, race, settings, made_with, owner, parent, parent_epoch, created, seen, "
@@ -301,7 +301,8 @@ _OWNER = f"{platform.node()} {os.getpid()}"
 
 
 @functools.cache
-def _made_with() -> dict[str, str]:
+def made_with() -> dict[str, str]:
+    """The versions and the kind of machine that a run made now is made with."""
     packages = ("prdp_explorer", "jax", "equinox", "optax")
     return {
         **{name: version(name) for name in packages},
