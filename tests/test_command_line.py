@@ -417,7 +417,7 @@ class TestKept:
         assert run_main("show", trained["id"], "--store", store) == 0
         words = capsys.readouterr().out
         assert words.startswith(f"{trained['id']}  20")
-        assert "heat-1d (live), run: finished after 7 of 7 epochs, error " in words
+        assert "heat-1d (live), PRDP: finished after 7 of 7 epochs, error " in words
         assert "  epoch 8: Finished all 7 epochs." in words
 
     def test_a_run_that_was_killed_is_listed_so_and_resumed(self, store: str, result):

@@ -567,7 +567,9 @@ class TestModes:
         run.adjust(tau_step=0.5, maximum=15)
         assert run.wait(lambda run: any(event.name == "refused" for event in run.log.events), PATIENCE)
         (refused,) = (event for event in run.log.events if event.name == "refused")
-        assert refused.message.startswith("Differentiation stays implicit: the new step could not be compiled. ")
+        assert refused.message.startswith(
+            "Differentiation stays implicit, the solver jacobi: the new step could not be compiled. "
+        )
         assert "no such gradient" in refused.message
         assert run.settings == run.started_with
         run.adjust(tau_stop=0.5)

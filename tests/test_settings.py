@@ -345,10 +345,37 @@ class TestChanges:
             with pytest.raises(ValueError, match=f"`{name}`"):
                 settings.changed({name: value})
 
-    @pytest.mark.parametrize("name", ["epochs", "seed", "solver", "tau", "kind", ""])
+    @pytest.mark.parametrize("name", ["seed", "preset", "tau", "kind", ""])
     def test_what_cannot_be_changed_is_refused_by_name(self, name):
         with pytest.raises(ValueError, match=f"`{name}` cannot be changed during a run; these can: tau_step, tau_stop"):
             settings_for("heat-1d").changed({name: 1})
+
+    def test_solver_and_epochs_are_checked_and_changed(self):
+        settings = settings_for("heat-1d").changed({"solver": "gmres", "epochs": 7})
+        assert (settings.solver, settings.epochs) == ("gmres", 7)
+        for changes, words in (
+            ({"solver": "lu"}, "`solver` must be one of jacobi"),
+            ({"epochs": 0}, "`epochs`"),
+            ({"epochs": 2.5}, "`epochs`"),
+            ({"solver": "cg", "differentiation": "truncated"}, "does not go with the solver 'cg'"),
+        ):
+            with pytest.raises(ValueError, match=words):
+                settings.changed(changes)
+
+    def test_the_difference_is_what_makes_one_of_the_other(self):
+        settings = settings_for("heat-1d", PRDP(tau_step=0.9))
+        changes = {"tau_step": 0.8, "maximum": 30, "learning_rate": 0.5, "solver": "cg", "epochs": 7}
+        other = settings.changed(changes)
+        assert settings.difference(other) == changes
+        assert settings.changed(settings.difference(other)) == other
+        assert settings.difference(settings) == {}
+        assert settings.difference(settings_for("heat-1d", PRDP(tau_step=0.9, initial=3))) == {}
+        for fixed, words in (
+            (settings_for("heat-1d", PRDP(tau_step=0.9), seed=1), "cannot change its seed on the way"),
+            (settings_for("heat-1d", Constant(3), preset="paper"), "its preset, kind of controller"),
+        ):
+            with pytest.raises(ValueError, match=words):
+                settings.difference(fixed)
 
     def test_the_first_k_is_the_past(self):
         with pytest.raises(ValueError, match="`initial` is K of the first epoch"):
@@ -376,7 +403,9 @@ class TestChanges:
         ids=lambda value: "" if isinstance(value, str) else type(value).__name__,
     )
     def test_what_can_be_changed_is_listed(self, controller, known):
-        with pytest.raises(ValueError, match=rf"`seed` cannot be changed during a run; these can: {known}\.$"):
+        with pytest.raises(
+            ValueError, match=rf"`seed` cannot be changed during a run; these can: {known}, solver, epochs\.$"
+        ):
             settings_for("heat-1d", controller).changed({"seed": 1})
 
     def test_thresholds_do_not_suit_full_physics(self):

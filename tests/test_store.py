@@ -19,16 +19,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from training_helpers import PATIENCE, TOY, adjustments, timeless, wait_for_adjustment, wait_for_epoch, wait_for_state
+from training_helpers import (
+    PATIENCE,
+    TOY,
+    recorder_of,
+    timeless,
+    undisturbed,
+    wait_for_adjustment,
+    wait_for_epoch,
+    wait_for_state,
+)
 
 from prdp_explorer import Constant, Engine, Run
 from prdp_explorer.__main__ import main
 from prdp_explorer.engine import IN_MEMORY, RECORD, Event, Store, StoreError, as_records
 from prdp_explorer.engine._log import thinned
-from prdp_explorer.engine._recorder import Recorder
 from prdp_explorer.engine._schema import _VERSION_1 as VERSION_1
 from prdp_explorer.engine._schema import TABLES, VERSION
-from prdp_explorer.engine._training import Training
 
 SETTINGS = {"scenario": "heat-1d", "epochs": 5}
 
@@ -72,22 +79,6 @@ def finished(run: Run) -> Run:
     assert run.wait(timeout=PATIENCE)
     wait_for_state(run, "finished")
     return run
-
-
-def recorder_of(engine: Engine) -> Recorder:
-    assert engine.recorder is not None
-    return engine.recorder
-
-
-def undisturbed(run: Run) -> tuple[Training, np.ndarray]:
-    """A whole training without engine, store or interruption, edited at the epochs that the log says; its records."""
-    training, rows = Training(run.started_with), []
-    for epoch, values in [*adjustments(run), (run.started_with.epochs + 1, {})]:
-        while training.epoch < epoch - 1:
-            rows.append(training.advance(epoch - 1 - training.epoch))
-        if values:
-            training.adjust(values)
-    return training, np.concatenate(rows)
 
 
 def assert_same(run: Run, store: Store) -> None:

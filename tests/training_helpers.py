@@ -11,7 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from prdp_explorer import PRDP, Problem, Record, Run
+from prdp_explorer import PRDP, Engine, Problem, Record, Run
+from prdp_explorer.engine._recorder import Recorder
+from prdp_explorer.engine._training import Training
 from prdp_explorer.physics import HeatOperator, interior_points
 from prdp_explorer.solvers import DIFFERENTIATIONS, AbstractDifferentiation, solvers_for
 
@@ -137,3 +139,19 @@ def wait_for_adjustment(run: Run, name: str) -> int:
     assert run.wait(lambda _: bool(acted()), PATIENCE)
     assert acted(), run.message
     return acted()[-1]
+
+
+def recorder_of(engine: Engine) -> Recorder:
+    assert engine.recorder is not None
+    return engine.recorder
+
+
+def undisturbed(run: Run) -> tuple[Training, np.ndarray]:
+    """A whole training without engine, store or interruption, edited at the epochs that the log says; its records."""
+    training, rows = Training(run.started_with), []
+    for epoch, values in [*adjustments(run), (run.settings.epochs + 1, {})]:
+        while training.epoch < epoch - 1:
+            rows.append(training.advance(epoch - 1 - training.epoch))
+        if values:
+            training.adjust(values)
+    return training, np.concatenate(rows)

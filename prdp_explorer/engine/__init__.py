@@ -11,6 +11,7 @@ from ._log import as_records as as_records
 from ._matching import full_physics_by_run as full_physics_by_run
 from ._matching import is_full_physics as is_full_physics
 from ._programs import forget_programs as forget_programs
+from ._python import python_lines as python_lines
 from ._run import ENDED as ENDED
 from ._run import Race as Race
 from ._run import Run as Run

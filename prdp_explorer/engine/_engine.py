@@ -11,12 +11,14 @@ from typing import Any
 
 from ..problems import Problem
 from ..refinement import AbstractController
+from ._kept import forked, recordings_of, replayed, resumed, reuse_twin, role
 from ._log import Event
+from ._playback import Playback
 from ._recorder import Recorder
-from ._run import Race, Run, checked_pace
-from ._settings import RunSettings, settings_for, settings_from_json
-from ._store import RESUMABLE, Store
-from ._training import CALL_SECONDS, Training
+from ._run import Race, Run, checked_pace, edit_event
+from ._settings import RunSettings, settings_for
+from ._store import Store
+from ._training import CALL_SECONDS, COMPILED, Training
 
 SNAPSHOT_SECONDS = 0.1
 """Snapshots are taken after a call, at most this often, and always before training, at a step, a pause, and the end."""
@@ -91,7 +93,7 @@ class Engine:
 
     def start_with(self, settings: RunSettings, *, pace: float | None = None) -> Run:
         """Start one run with settings that are complete."""
-        (run,) = self._start({"run": settings}, pace).runs.values()
+        (run,) = self._enter(Race({role(settings): settings}, checked_pace(pace), self._notify)).runs.values()
         return run
 
     def race(
@@ -100,6 +102,7 @@ class Engine:
         contenders: Mapping[str, AbstractController | Mapping[str, Any] | None],
         *,
         pace: float | None = None,
+        reuse: bool = False,
         **choices: Any,
     ) -> Race:
         """Start several runs that differ in their controllers and advance together, and return at once.
@@ -107,15 +110,20 @@ class Engine:
         **Arguments:**
 
         - `contenders`: controllers by label, such as `{"PRDP": PRDP(), "full physics": Constant()}`.
+        - `reuse`: whether a constant K that was trained before with the same settings, versions and kind of machine is
+          played from the store rather than trained again. An edit of it lets it be trained from there on.
         - the others as for `start`.
 
         **Raises:** `ValueError` in words; nothing is started then.
         """
         if not contenders:
             raise ValueError("`contenders` must name at least one controller; got none.")
-        return self._start(
-            {label: settings_for(scenario, controller, **choices) for label, controller in contenders.items()}, pace
-        )
+        settings = {label: settings_for(scenario, controller, **choices) for label, controller in contenders.items()}
+        race = Race(settings, checked_pace(pace), self._notify)
+        if reuse and self.recorder is not None:
+            for run in race.runs.values():
+                reuse_twin(self.recorder.store, run)
+        return self._enter(race)
 
     @property
     def trouble(self) -> str | None:
@@ -137,49 +145,86 @@ class Engine:
             self.recorder.close()
         atexit.unregister(self.close)
 
-    def resume(self, run_id: str, *, pace: float | None = None) -> Race:
+    @property
+    def store(self) -> Store:
+        """Where runs are kept.
+
+        **Raises:** `ValueError` in words for an engine that keeps none.
+        """
+        if self.recorder is None:
+            raise ValueError(self._not_kept or "This engine keeps no runs. Make one with a store.")
+        return self.recorder.store
+
+    def resume(self, run_id: str, *, pace: float | None = None, beside: bool = False) -> Race:
         """Go on with a kept run that was interrupted or stopped, and with those of its race, where their logs end.
 
-        What they do is what they would have done, to the last bit, on the same machine and versions.
+        What they do is what they would have done, to the last bit, on the same machine and versions. With `beside`, its
+        full-physics run and others of its race that are over are played beside it.
 
         **Raises:** `ValueError` in words for a run that cannot go on; nothing is started then.
         """
-        if self.recorder is None:
-            raise ValueError("This engine keeps no runs, so that none can be resumed. Make one with a store.")
-        store = self.recorder.store
-        wanted = store.run(run_id)
-        if wanted.status not in RESUMABLE:
-            raise ValueError(
-                f"The run {run_id!r} is {wanted.status}; what can be resumed is {' or '.join(sorted(RESUMABLE))}."
-            )
-        of_race = [run for run in store.runs() if run.race == wanted.race and run.status in RESUMABLE][::-1]
-        contenders = {run.label: settings_from_json(run.settings) for run in of_race}
-        race = Race(contenders, checked_pace(pace), self._notify)
-        race.id = wanted.race
-        for run in of_race:
-            race.runs[run.label].continue_log(run.id, store.log(run.id), store.checkpoint(run.id))
+        return self._enter(resumed(self.store, run_id, pace, self._notify, beside=beside))
+
+    def fork(self, run_id: str, epoch: int, *, pace: float | None = None, beside: bool = False, **changes: Any) -> Race:
+        """Go another way from an epoch of a kept run on: a race of one new run that has the other's past.
+
+        **Arguments:**
+
+        - `run_id`, `epoch`: what to fork, after which of its epochs. It goes on from the newest checkpoint up to there
+          and trains what lies between once more, so that its past is the other's to the last bit.
+        - `pace`: as for `start`.
+        - `beside`: whether what the run is seen beside, such as its full-physics run, is played beside the fork.
+        - `changes`: what is different from then on: values of the controller, `iterations`, `learning_rate`,
+          `differentiation`, `solver`, `epochs`.
+
+        **Raises:** `ValueError` in words; nothing is started then.
+        """
+        if self.recorder is not None:
+            self.recorder.write()  # a run under way is forked as it is now
+        return self._enter(forked(self.store, run_id, epoch, changes, pace, self._notify, beside=beside))
+
+    def replay(self, run_id: str, epoch: int | None = None, *, pace: float | None = None, paused: bool = True) -> Race:
+        """Play a kept run, with what it is seen beside, to whoever reads logs: a race in which nothing is trained.
+
+        **Arguments:**
+
+        - `epoch`: where to begin; None is the end, with everything to be seen at once.
+        - `pace`: epochs a second of wall-clock time; None for as fast as possible.
+        - `paused`: whether it stands still at first.
+
+        **Raises:** `ValueError` in words for a run that is not kept, or of a problem of one's own.
+        """
+        race = replayed(recordings_of(self.store, run_id), epoch, pace, self._notify)
+        race.paused = paused
         return self._enter(race)
 
-    def _start(self, contenders: Mapping[str, RunSettings], pace: float | None) -> Race:
-        return self._enter(Race(contenders, checked_pace(pace), self._notify))
+    def seek(self, race: Race, epoch: int, *, paused: bool = True) -> Race:
+        """A replay from another epoch on, which takes the place of this one."""
+        if race.recordings is None:
+            raise ValueError("Only a replay can be moved to another epoch; fork what is trained instead.")
+        moved = replayed(race.recordings, epoch, race.pace, self._notify)
+        moved.id, moved.paused = race.id, paused
+        return self._enter(moved)
 
     def _enter(self, race: Race) -> Race:
         """Let a race take part."""
         with self._wake:
             if self._closed:
                 raise ValueError("This engine is closed; make a new one.")
-            if race.id in self._races and self._races[race.id].active:
+            if race.recordings is None and race.id in self._races and self._races[race.id].active:
                 raise ValueError(f"The race {race.id!r} is under way already.")
             self._forget_surplus()
             self._races[race.id] = race
             if self.recorder is not None:
                 for run in race.runs.values():
-                    self.recorder.follow(run)
+                    if not run.played:
+                        self.recorder.follow(run)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="prdp-engine", daemon=True)
                 self._thread.start()
                 atexit.register(self.close)
         self._compiler.submit(self._prepare, race)
+        self._notify()  # what is played needs no preparation
         return race
 
     def _forget_surplus(self) -> None:
@@ -200,12 +245,12 @@ class Engine:
     def _prepare(self, race: Race) -> None:
         """Compile and set up all contenders; in the compiling thread, which touches nothing else of a run."""
         for run in race.active:
-            if run.stop_wanted:
+            if run.stop_wanted or run.training is not None or run.prepared is not None:
                 continue
             try:
                 training = Training(run.started_with)
-                if run.resumed:
-                    training.go_on(run.log, run.resumed_from)
+                if run.goes_on:
+                    training.go_on(run.log, run.goes_on_from)
                 training.snapshot()  # compiled here rather than in the middle of training
                 run.prepared = training
             except Exception as error:  # whatever a problem of one's own may raise ends its run, not the thread
@@ -243,11 +288,13 @@ class Engine:
 
     def _forget_if_abandoned(self, race: Race) -> None:
         since = race.unwatched_since
-        if since is not None and time.monotonic() >= since + self.keep_seconds:
+        keep = 0.0 if race.recordings is not None else self.keep_seconds  # a replay can be had again
+        if since is not None and time.monotonic() >= since + keep:
             for run in race.active:
                 run.enter("stopped", "Stopped, since nobody watched it for a long time.")
                 run.training = None
-            self._races.pop(race.id, None)
+            if self._races.get(race.id) is race:
+                del self._races[race.id]
 
     def _admit(self, run: Run) -> None:
         """Take over what was prepared for a run, unless it was stopped meanwhile."""
@@ -261,7 +308,7 @@ class Engine:
             run.training, run.prepared = run.prepared, None
             run.compilations = run.training.compilations
             run.seconds = dict(run.training.seconds)
-            if run.resumed:
+            if run.kept:
                 run.log.add_event(Event(run.epoch + 1, "resumed", message=f"Resumed after epoch {run.epoch}."))
             run.enter("queued", "Compiled, about to train.")
 
@@ -322,36 +369,54 @@ class Engine:
                     run.enter("paused", f"Paused after epoch {run.epoch}.")
 
     def _take_commands(self, run: Run) -> None:
-        if run.training is None:
-            return
+        if isinstance(run.training, Playback):
+            if run.changes and not run.stop_wanted:
+                self._train_on(run)
+        elif run.training is not None:
+            self._take_changes(run, run.training)
+        if run.stop_wanted and run.training is not None:
+            self._take_snapshot(run)
+            self._take_checkpoint(run)
+            run.enter("stopped", f"Stopped after epoch {run.epoch}.")
+            run.training = None
+
+    def _train_on(self, run: Run) -> None:
+        """Let a run that is played, and that somebody changed, be trained from here on."""
+        words = f"Trained from here on, since it is changed; up to here it is {run.id}."
+        run.train_on(self.store.checkpoint(run.id, run.epoch))
+        run.log.add_event(Event(run.epoch + 1, "forked", message=words))
+        run.enter("compiling", "Compiling.")
+        if self.recorder is not None:
+            self.recorder.follow(run)
+        self._compiler.submit(self._prepare, run.race)
+
+    def _take_changes(self, run: Run, training: Training) -> None:
         while run.compiled_changes:
             changes = run.compiled_changes.popleft()
             run.waited_for.clear()
             if isinstance(changes, Exception):
-                run.drop_changes(run.training)
-                words = f"Differentiation stays {run.settings.differentiation}: the new step could not be compiled. "
+                run.drop_changes(training)
+                stays = f"Differentiation stays {run.settings.differentiation}, the solver {run.settings.solver}"
+                words = f"{stays}: the new step could not be compiled. "
                 run.log.add_event(Event(run.epoch + 1, "refused", message=words + _in_words(changes)))
             else:
-                self._change(run, run.training, changes)
+                self._change(run, training, changes)
         held: list[Mapping[str, Any]] = []  # what might contradict changes that are being compiled; the rest acts now
         while run.changes:
             changes = run.changes.popleft()
             if run.waited_for & changes.keys():
                 run.waited_for |= changes.keys()
                 held.append(changes)
-            elif "differentiation" in changes:
-                run.waited_for = {"maximum", "iterations", *changes}
-                words = f"Compiling for {changes['differentiation']} differentiation; training goes on meanwhile."
+            elif COMPILED & changes.keys():
+                run.waited_for = {"maximum", "iterations", *COMPILED, *changes}
+                wanted = [f"the solver {changes['solver']}"] if "solver" in changes else []
+                wanted += [f"{changes['differentiation']} differentiation"] if "differentiation" in changes else []
+                words = f"Compiling for {' and '.join(wanted)}; training goes on meanwhile."
                 run.log.add_event(Event(run.epoch + 1, "compiling", dict(changes), words))
-                self._compiler.submit(self._compile_changes, run, run.training, changes)
+                self._compiler.submit(self._compile_changes, run, training, changes)
             else:
-                self._change(run, run.training, changes)
+                self._change(run, training, changes)
         run.changes.extendleft(reversed(held))
-        if run.stop_wanted:
-            self._take_snapshot(run)
-            self._take_checkpoint(run)
-            run.enter("stopped", f"Stopped after epoch {run.epoch}.")
-            run.training = None
 
     def _compile_changes(self, run: Run, training: Training, changes: Mapping[str, Any]) -> None:
         """Compile what changes need; in the compiling thread."""
@@ -359,7 +424,7 @@ class Engine:
             training.compile_for(changes)
             run.compiled_changes.append(changes)
         except Exception as error:  # as in `_prepare`
-            logger.exception("a differentiation mode could not be compiled")
+            logger.exception("a differentiation mode or a solver could not be compiled")
             run.compiled_changes.append(error)
         self._notify()
 
@@ -367,14 +432,14 @@ class Engine:
         """Let changes act from the next epoch on, and record them."""
         training.adjust(changes)
         run.compilations = training.compilations
-        words = ", ".join(
-            f"{name} = {value if isinstance(value, str) else f'{value:g}'}" for name, value in changes.items()
-        )
-        run.log.add_event(Event(run.epoch + 1, "adjust", dict(changes), f"From epoch {run.epoch + 1} on: {words}."))
+        run.log.add_event(edit_event(run.epoch + 1, changes))
 
     def _call(self, run: Run, epochs: int) -> None:
         training = run.training
         if training is None:
+            return
+        if isinstance(training, Playback):
+            run.play_on(training, epochs)
             return
         run.log.append(training.advance(epochs))
         run.seconds = dict(training.seconds)
@@ -403,11 +468,11 @@ class Engine:
             run.enter("failed", f"Failed in epoch {run.epoch + 1}. {_in_words(error)}")
 
     def _take_snapshot(self, run: Run) -> None:
-        if run.training is not None and len(run.log):
+        if isinstance(run.training, Training) and len(run.log):
             run.log.add_snapshot(run.training.snapshot())
 
     def _take_checkpoint(self, run: Run) -> None:
-        if self.recorder is None or run.training is None or not len(run.log):
+        if self.recorder is None or not isinstance(run.training, Training) or not len(run.log):
             return
         if run.log.checkpoint is None or run.log.checkpoint.epoch < run.training.epoch:
             run.log.checkpoint = run.training.checkpoint()

@@ -187,6 +187,7 @@ class Log:
         self._rows = np.zeros(256, RECORD)
         self._count = 0
         self._snapshots: tuple[Snapshot, ...] = ()
+        self._bytes = 0  # of the snapshots
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
@@ -233,9 +234,14 @@ class Log:
         """Add a snapshot, unless there is one of this epoch, and thin out what is over the budget."""
         if self._snapshots and self._snapshots[-1].epoch == snapshot.epoch:
             return
-        snapshots = {each.epoch: each for each in (*self._snapshots, snapshot)}
-        sizes = [(epoch, each.num_bytes) for epoch, each in snapshots.items()]
-        self._snapshots = tuple(snapshots[epoch] for epoch, _ in thinned(sizes, self.snapshot_bytes))
+        snapshots = (*self._snapshots, snapshot)
+        self._bytes += snapshot.num_bytes
+        if self._bytes > self.snapshot_bytes:
+            by_epoch = {each.epoch: each for each in snapshots}
+            sizes = [(epoch, each.num_bytes) for epoch, each in by_epoch.items()]
+            snapshots = tuple(by_epoch[epoch] for epoch, _ in thinned(sizes, self.snapshot_bytes))
+            self._bytes = sum(each.num_bytes for each in snapshots)
+        self._snapshots = snapshots
 
     def wait(self, condition: Any, timeout: float | None = None) -> bool:
         """Wait until `condition()` holds, looked at whenever something was appended; false if it timed out."""

@@ -24,8 +24,8 @@ class _Cursors:
     """How much of a run is kept already."""
 
     def __init__(self, run: Run):
-        self.added = run.resumed
-        self.rows, self.events = len(run.log), len(run.log.events)
+        self.added = run.kept
+        self.rows, self.events = (len(run.log), len(run.log.events)) if run.kept else (0, 0)
         self.snapshot = self.checkpoint = self.rows - 1
         self.state, self.written = "", 0.0
 
@@ -89,7 +89,9 @@ class Recorder:
         if not new and time.monotonic() < cursors.written + LIFE_SECONDS:
             return
         if not cursors.added:
-            self.store.add(run.id, run.label, run.race.id, run.started_with.to_json())
+            parent, epoch = run.parent or (None, None)
+            settings = run.started_with.to_json()
+            self.store.add(run.id, run.label, run.race.id, settings, parent=parent, parent_epoch=epoch)
             cursors.added = True
         self.store.write(
             run.id,

@@ -5,11 +5,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from ._log import Checkpoint, Event, Log
+from ._playback import Playback, Recording
 from ._settings import RunSettings
-from ._training import Training
+from ._training import COMPILED, Training
 
 State = Literal["compiling", "queued", "running", "paused", "finished", "stopped", "diverged", "failed", "interrupted"]
 
@@ -32,10 +33,12 @@ class Run:
     - `message`: the state in a sentence.
     - `compilations`, `seconds`: of the training step for this run; seconds of setup, compile and train.
     - `race`: the contenders that advance together with this run, itself included.
+    - `played`: whether it was trained before, and is played from the store.
+    - `parent`: the id of the run that this one was forked from, and after which epoch; None for what is no fork.
     """
 
     def __init__(self, settings: RunSettings, label: str, race: "Race"):
-        self.id = f"{settings.scenario.lower()}-{secrets.token_hex(4)}"
+        self.id = _new_id(settings)
         self.label = label
         self.race = race
         self.log = Log()
@@ -48,13 +51,15 @@ class Run:
         # The rest is between the engine's threads: where it goes on, what was prepared, what is advanced, and what is
         # wanted.
         self.prepared: Training | Exception | None = None
-        self.training: Training | None = None
+        self.training: Training | Playback | None = None
         self.changes: deque[Mapping[str, Any]] = deque()
-        self.resumed = False
-        self.resumed_from: Checkpoint | None = None
+        self.parent: tuple[str, int] | None = None
+        self.goes_on = self.kept = False  # from a log that there is already; which a store has already
+        self.goes_on_from: Checkpoint | None = None
         self.compiled_changes: deque[Mapping[str, Any] | Exception] = deque()
         self.waited_for: set[str] = set()
         self.stop_wanted = False
+        self.played = False
         self._room = settings.largest_iterations
         self._lock = threading.Lock()
 
@@ -86,18 +91,23 @@ class Run:
         self.race.wake()
 
     def adjust(self, **changes: Any) -> None:
-        """Change values of the controller, K of the next epoch (`iterations`), `learning_rate` or `differentiation`.
+        """Change values of the controller, K of the next epoch (`iterations`), `learning_rate`, `differentiation` or
+        `solver`.
 
-        All changes are taken together or, with `ValueError` in words, not at all. A new differentiation mode is
-        compiled in the background, while training goes on as before; what was asked for with it waits for it. One that
-        cannot be compiled is dropped, with what waits for it, and the log says so.
+        All changes are taken together or, with `ValueError` in words, not at all. A new differentiation mode or solver
+        is compiled in the background, while training goes on as before; what was asked for with it waits for it. One
+        that cannot be compiled is dropped, with what waits for it, and the log says so.
         """
         if self.ended:
-            raise ValueError(f"This run is over ({self.state}), so nothing can be changed; start a new one.")
+            raise ValueError(f"This run is over ({self.state}), so nothing can be changed; start or fork another.")
+        if self.race.recordings is not None:
+            raise ValueError("This is a replay, and what was is not changed; fork it to try something else.")
+        if "epochs" in changes:
+            raise ValueError("`epochs` cannot be changed during a run; fork it with another number of epochs.")
         with self._lock:
             wanted = self.settings.changed(changes)
             largest = wanted.largest_iterations
-            room = largest if "differentiation" in changes else self._room
+            room = largest if COMPILED & changes.keys() else self._room
             if wanted.differentiation == "unrolled" and largest > room:
                 raise ValueError(
                     f"With unrolled differentiation K cannot exceed {room}, the largest K that this run made room for "
@@ -114,14 +124,44 @@ class Run:
             self.changes.clear()
             self.settings, self._room = training.settings, training.room
 
-    def continue_log(self, run_id: str, log: Log, checkpoint: Checkpoint | None) -> None:
-        """Be the run of that id, to go on from the end of its log (for the engine, before it prepares the run)."""
-        self.id, self.log, self.resumed, self.resumed_from = run_id, log, True, checkpoint
+    def go_on(self, log: Log, checkpoint: Checkpoint | None) -> None:
+        """Go on from the end of a log (for the engine, before it prepares the run)."""
+        self.log, self.goes_on, self.goes_on_from = log, True, checkpoint
         for event in log.events:
             if event.name == "adjust":
                 self.settings = self.settings.changed(event.values)
-                if "differentiation" in event.values:
+                if COMPILED & event.values.keys():
                     self._room = self.settings.largest_iterations
+
+    def play(self, recording: Recording, epoch: int) -> None:
+        """Be a kept run up to an epoch, to be played from there on (for the engine)."""
+        playback = Playback(recording)
+        self.id, self.training, self.played = recording.kept.id, playback, True
+        self.play_on(playback, epoch + 1)
+
+    def play_on(self, playback: Playback, epochs: int) -> None:
+        """Take over the next epochs of a playback, and how it ended (for the engine)."""
+        self.log.append(playback.advance(epochs))
+        playback.tell(self.log)
+        self.seconds = dict(playback.seconds)
+        with self._lock:
+            if not self.changes:
+                self.settings, self._room = playback.settings, playback.settings.largest_iterations
+        if playback.finished:
+            self.training = None
+            kept = playback.recording.kept
+            if kept.status in ENDED:
+                self.enter(cast(State, kept.status), kept.message)
+            else:
+                self.enter("stopped", "What was kept of this run when it was opened ends here.")
+
+    def train_on(self, checkpoint: Checkpoint | None) -> None:
+        """Be trained from here on rather than played: another run, with the same past (for the engine)."""
+        self.parent = (self.id, self.epoch)
+        self.id = _new_id(self.settings)
+        self.training = self.prepared = None
+        self.played = False
+        self.goes_on, self.goes_on_from = True, checkpoint
 
     def wait(self, until: Callable[["Run"], bool] | None = None, timeout: float | None = None) -> bool:
         """Wait until the run is over, or until a condition on it holds; false if it timed out."""
@@ -132,6 +172,18 @@ class Run:
         if (self.state, self.message) != (state, message):
             self.state, self.message = state, message
             self.log.add_event(Event(self.epoch + 1, state, message=message))
+
+
+def edit_event(epoch: int, changes: Mapping[str, Any]) -> Event:
+    """The event of changes that act from an epoch on."""
+    words = ", ".join(
+        f"{name} = {value if isinstance(value, str) else f'{value:g}'}" for name, value in changes.items()
+    )
+    return Event(epoch, "adjust", dict(changes), f"From epoch {epoch} on: {words}.")
+
+
+def _new_id(settings: RunSettings) -> str:
+    return f"{settings.scenario.lower()}-{secrets.token_hex(4)}"
 
 
 class Race:
@@ -145,6 +197,7 @@ class Race:
     - `runs`: the contenders by label.
     - `pace`: epochs a second of wall-clock time, or None for as fast as possible.
     - `paused`: whether it is to stand still.
+    - `recordings`: of a replay, what is played, by label; None where something is trained.
     """
 
     def __init__(self, contenders: Mapping[str, RunSettings], pace: float | None, wake: Callable[[], None]):
@@ -153,6 +206,7 @@ class Race:
         self.paused = False
         self.runs = {label: Run(settings, label, self) for label, settings in contenders.items()}
         self.id = next(iter(self.runs.values())).id
+        self.recordings: Mapping[str, Recording] | None = None
         self.steps: deque[None] = deque()
         self.turn = 0
         self.due = 0.0

@@ -80,7 +80,7 @@ class RunSettings:
         return self.refinement.get("maximum", self.refinement.get("iterations"))
 
     def changed(self, changes: Mapping[str, Any]) -> "RunSettings":
-        """These settings with values of the controller, the learning rate or the differentiation mode changed.
+        """These settings with values of the controller, the learning rate, the mode, the solver or the epochs changed.
 
         **Raises:** `ValueError`, in words, for an unknown name, a value out of range, or values that do not fit
         together; nothing is changed then.
@@ -90,7 +90,7 @@ class RunSettings:
         known = [name for name in kind.limits if name not in past]
         if kind not in (Constant, TolerancePRDP):
             known.append("iterations")
-        known += ["learning_rate", "differentiation"]
+        known += ["learning_rate", "differentiation", "solver", "epochs"]
         for name in changes:
             if name == "initial":
                 raise ValueError("`initial` is K of the first epoch and cannot be changed later; set `iterations`.")
@@ -117,10 +117,29 @@ class RunSettings:
                     f"`iterations` must not exceed `maximum`, which is {bound}; got {changes['iterations']}. "
                     "Raise `maximum` with it."
                 )
-        rate = LIMITS["learning_rate"].number("learning_rate", changes.get("learning_rate", self.learning_rate))
-        mode = changes.get("differentiation", self.differentiation)
-        _check_differentiation(self.problem, self.scenario, self.solver, mode)
-        return replace(self, refinement=refinement, learning_rate=rate, differentiation=mode)
+        numbers: dict[str, Any] = {
+            name: LIMITS[name].number(name, changes.get(name, getattr(self, name)))
+            for name in ("learning_rate", "epochs")
+        }
+        mode, solver = (changes.get(name, getattr(self, name)) for name in ("differentiation", "solver"))
+        _solver(self.problem, self.scenario, solver)
+        _check_differentiation(self.problem, self.scenario, solver, mode)
+        return replace(self, refinement=refinement, differentiation=mode, solver=solver, **numbers)
+
+    def difference(self, other: "RunSettings") -> dict[str, Any]:
+        """What `changed` needs to make of these settings the other ones.
+
+        **Raises:** `ValueError` in words where it cannot.
+        """
+        fixed = ("scenario", "preset", "metric", "seed")
+        names = [name for name in fixed if getattr(self, name) != getattr(other, name)]
+        if self.refinement["kind"] != other.refinement["kind"]:
+            names.append("kind of controller")
+        if names:
+            raise ValueError(f"A run cannot change its {', '.join(names)} on the way. Start a new one.")
+        mine, others = ({**settings.to_json(), **settings.values} for settings in (self, other))
+        past = ("refinement", "initial", "rtol_initial")
+        return {name: value for name, value in others.items() if name not in past and value != mine[name]}
 
     @property
     def values(self) -> dict[str, Any]:

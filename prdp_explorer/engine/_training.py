@@ -1,7 +1,8 @@
 """One run's training, advanced call by call; and `train`, which does nothing else."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -18,6 +19,13 @@ from ._settings import RunSettings, settings_for
 
 CALL_SECONDS = 0.03
 """What a compiled call aims to take: short enough to answer a person, long enough to leave the interpreter alone."""
+
+
+Edit = tuple[int, Mapping[str, Any]]
+"""An epoch, and what is different from then on, by name."""
+
+COMPILED = frozenset({"differentiation", "solver"})
+"""The changes that ask for another compiled program."""
 
 
 class Training:
@@ -98,19 +106,19 @@ class Training:
         return rows
 
     def compile_for(self, changes: Mapping[str, Any]) -> None:
-        """Compile what `adjust` will need for a new differentiation mode; any thread may, while training goes on."""
+        """Compile what `adjust` will need for a new mode or solver; any thread may, while training goes on."""
         programs, compiled = programs_for(_trainer(self.settings.changed(changes)), self._steering)
         if compiled:
             self.compilations += 1
             self.seconds["compile"] += programs.compile_seconds
 
     def adjust(self, changes: Mapping[str, Any]) -> None:
-        """Change values of the controller, K (`iterations`), the learning rate or the differentiation mode.
+        """Change values of the controller, K (`iterations`), the learning rate, the mode, the solver or the epochs.
 
         They act from the next epoch on. The values are `RunSettings.changed`'s, which checks them.
         """
         self.settings = self.settings.changed(changes)
-        if "differentiation" in changes:
+        if COMPILED & changes.keys():
             self.room = self.settings.largest_iterations
             self._trainer = _trainer(self.settings)
             self._programs, _ = programs_for(self._trainer, self._steering)
@@ -205,9 +213,14 @@ class TrainingRecords(Iterator[Record]):
     - `model`: the trained model.
     """
 
-    def __init__(self, settings: RunSettings):
+    def __init__(self, settings: RunSettings, edits: Iterable[Edit] = ()):
         self.settings = settings
-        self._training = Training(settings)
+        self._edits = deque(sorted(edits, key=lambda edit: edit[0]))
+        for epoch, changes in self._edits:  # all of them are checked before anything is trained
+            if not isinstance(epoch, int) or epoch < 1:
+                raise ValueError(f"`edits` must name epochs from 1 on; got {epoch!r}.")
+            settings = settings.changed(changes)
+        self._training = Training(self.settings)
         (before,) = as_records(self._training.advance(1))
         self.initial_validation = before.validation
         self._pending: Iterator[Record] = iter(())
@@ -234,9 +247,14 @@ class TrainingRecords(Iterator[Record]):
     def __next__(self) -> Record:
         record = next(self._pending, None)
         if record is None:
+            while self._edits and self._edits[0][0] <= self._training.epoch + 1:
+                self._training.adjust(self._edits.popleft()[1])
             if self._training.finished:
                 raise StopIteration
-            self._pending = as_records(self._training.advance(self._training.epochs_per_call))
+            epochs = self._training.epochs_per_call
+            if self._edits:
+                epochs = min(epochs, self._edits[0][0] - 1 - self._training.epoch)
+            self._pending = as_records(self._training.advance(epochs))
             record = next(self._pending)
         return record
 
@@ -252,6 +270,7 @@ def train(
     seed: int = 0,
     epochs: int | None = None,
     learning_rate: float | None = None,
+    edits: Iterable[Edit] = (),
 ) -> TrainingRecords:
     """Train in this thread, unpaced, and yield one record an epoch.
 
@@ -260,6 +279,9 @@ def train(
 
     Arguments and errors are those of `settings_for`: None means the preset's own. A value that is not finite ends the
     iteration after the record of its epoch, with `status` "diverged".
+
+    - `edits`: changes on the way, as of `Run.adjust`, each with the epoch from which it acts:
+      `[(40, {"tau_step": 0.9})]`.
     """
     return TrainingRecords(
         settings_for(
@@ -272,5 +294,6 @@ def train(
             seed=seed,
             epochs=epochs,
             learning_rate=learning_rate,
-        )
+        ),
+        edits,
     )

@@ -1,0 +1,143 @@
+"""Races of runs that a store keeps: resumed, forked, and played."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ._log import Event, Log
+from ._matching import full_physics_by_run, kept_twin
+from ._playback import Recording
+from ._run import Race, Run, checked_pace, edit_event
+from ._settings import RunSettings, settings_from_json
+from ._store import RESUMABLE, Store, StoredRun
+
+Wake = Callable[[], None]
+
+
+def role(settings: RunSettings) -> str:
+    """What a run is in a race, in a word or two."""
+    kind = settings.refinement["kind"]
+    if kind != "constant":
+        return "scheduled K" if kind == "scheduled" else "PRDP"
+    iterations = settings.refinement["iterations"]
+    return "full physics" if iterations == settings.problem.full_iterations else f"K = {iterations}"
+
+
+def resumed(store: Store, run_id: str, pace: float | None, wake: Wake, *, beside: bool) -> Race:
+    """The race of a run that was interrupted or stopped, each of its contenders where its log ends.
+
+    With `beside`, what the run is seen beside and is over is played.
+    """
+    wanted = store.run(run_id)
+    if wanted.status not in RESUMABLE:
+        raise ValueError(
+            f"The run {run_id!r} is {wanted.status}; what can be resumed is {' or '.join(sorted(RESUMABLE))}."
+        )
+    of_race = [run for run in store.runs() if run.race == wanted.race and run.status in RESUMABLE][::-1]
+    contenders = {run.label: settings_from_json(run.settings) for run in of_race}
+    companions = _companions(store, wanted) if beside else {}
+    companions = {label: each for label, each in companions.items() if label not in contenders}
+    race = _race(contenders, companions, pace, wake)
+    race.id = wanted.race
+    for kept in of_race:
+        run = race.runs[kept.label]
+        run.id, run.kept = kept.id, True
+        run.go_on(store.log(kept.id), store.checkpoint(kept.id))
+    _play(race, companions, race.runs[wanted.label].epoch)
+    return race
+
+
+def forked(
+    store: Store, run_id: str, epoch: int, changes: Mapping[str, Any], pace: float | None, wake: Wake, *, beside: bool
+) -> Race:
+    """A race of one run that has another's past up to an epoch, and from there on goes another way.
+
+    With `beside`, what the other run is seen beside is played.
+    """
+    recording = Recording(store.run(run_id), store.log(run_id))
+    if not isinstance(epoch, int) or not 0 <= epoch <= recording.last_epoch:
+        raise ValueError(
+            f"`epoch` must be one that {run_id!r} has recorded, 0 to {recording.last_epoch}; got {epoch!r}."
+        )
+    if not changes:
+        raise ValueError("A fork without a change would be the same run again; change a setting.")
+    started = settings_from_json(recording.kept.settings)
+    past = _past(recording.log, epoch)
+    settings = started
+    for event in past.events:
+        settings = settings.changed(event.values)
+    wanted = settings.changed(changes)
+    if wanted.epochs <= epoch:
+        raise ValueError(f"`epochs` must exceed the epoch of the fork, which is {epoch}; got {wanted.epochs}.")
+    if wanted.largest_iterations > settings.largest_iterations:
+        changes = {**changes, "differentiation": wanted.differentiation}  # for unrolling: makes room for a larger K
+    past.add_event(Event(epoch + 1, "forked", message=f"Forked from {recording.kept.title} after epoch {epoch}."))
+    past.add_event(edit_event(epoch + 1, changes))
+    label = recording.kept.label
+    companions = _companions(store, recording.kept) if beside else {}
+    race = _race({label: started}, companions, pace, wake)
+    run = race.runs[label]
+    run.parent = (run_id, epoch)
+    run.go_on(past, store.checkpoint(run_id, epoch))
+    _play(race, companions, epoch)
+    return race
+
+
+def recordings_of(store: Store, run_id: str) -> dict[str, Recording]:
+    """A kept run and what it is seen beside, to be played, by label."""
+    kept = store.run(run_id)
+    return {kept.label: Recording(kept, store.log(run_id)), **_companions(store, kept)}
+
+
+def replayed(recordings: Mapping[str, Recording], epoch: int | None, pace: float | None, wake: Wake) -> Race:
+    """A race of runs that are played from an epoch on; None is the end."""
+    race = _race({}, recordings, pace, wake)
+    race.recordings = recordings
+    _play(race, recordings, max(each.last_epoch for each in recordings.values()) if epoch is None else max(epoch, 0))
+    return race
+
+
+def reuse_twin(store: Store, run: Run) -> None:
+    """Play a kept full-physics run in place of one that would be the same, if there is one."""
+    if run.settings.refinement["kind"] != "constant":
+        return
+    twin = kept_twin(run.settings, store.runs())
+    if twin is not None:
+        run.play(Recording(twin, store.log(twin.id)), -1)
+        words = f"Not trained again: {twin.title} is the same run, and is played. Its seconds were measured then."
+        run.log.add_event(Event(1, "reused", message=words))
+
+
+def _race(
+    contenders: Mapping[str, RunSettings], companions: Mapping[str, Recording], pace: float | None, wake: Wake
+) -> Race:
+    played = {label: settings_from_json(each.kept.settings) for label, each in companions.items()}
+    return Race({**contenders, **played}, checked_pace(pace), wake)
+
+
+def _play(race: Race, recordings: Mapping[str, Recording], epoch: int) -> None:
+    for label, recording in recordings.items():
+        race.runs[label].play(recording, epoch)
+
+
+def _past(log: Log, epoch: int) -> Log:
+    """The beginning of a log: records and snapshots up to an epoch, and the edits that acted by then."""
+    past = Log()
+    past.append(log.read()[: epoch + 1])
+    for event in log.events:
+        if event.name == "adjust" and event.epoch <= epoch:
+            past.add_event(event)
+    for snapshot in log.snapshots:
+        if snapshot.epoch <= epoch:
+            past.add_snapshot(snapshot)
+    return past
+
+
+def _companions(store: Store, kept: StoredRun) -> dict[str, Recording]:
+    """What a kept run is seen beside: the others of its race, or else its matching full-physics run."""
+    runs = store.runs()
+    beside = [run for run in runs if run.race == kept.race and run.label != kept.label]
+    full = full_physics_by_run(runs).get(kept.id)
+    if not beside and full is not None and full.id != kept.id:
+        beside = [full]
+    labels = {run.id: run.label if run.label != kept.label else f"{run.label} ({run.title})" for run in beside}
+    return {labels[run.id]: Recording(run, store.log(run.id)) for run in beside}
