@@ -193,7 +193,8 @@ class TestReuse:
         assert full.log.read()[:acted].tobytes() == before.tobytes()
         recorder_of(keeping).write()
         kept = keeping.store.run(full.id)
-        assert (kept.parent, kept.parent_epoch, kept.epochs) == (*full.parent, 60)
+        assert (kept.parent, kept.parent_epoch) == full.parent
+        assert kept.epochs == 60
         assert keeping.store.rows(full.id).tobytes() == full.log.read().tobytes()
 
 
@@ -209,7 +210,7 @@ class TestFork:
         ],
         ids=lambda changes: " ".join(changes),
     )
-    def test_it_shares_the_past_and_goes_another_way(self, keeping: Engine, changes: dict[str, Any]):
+    def test_it_shares_the_past_and_goes_another_way(self, keeping: Engine, changes: Any):
         parent = trained(keeping).runs["PRDP"]
         (edited,) = (epoch for epoch, _ in adjustments(parent))
         epoch = 30
@@ -274,7 +275,7 @@ class TestFork:
 
     def test_what_cannot_be_forked_is_refused_in_words(self, keeping: Engine):
         run = trained(keeping).runs["PRDP"]
-        for epoch, changes, words in (
+        bad: list[tuple[int, Any, str]] = [
             (61, {"tau_step": 0.5}, "`epoch` must be one that .* has recorded, 0 to 60; got 61"),
             (-1, {"tau_step": 0.5}, "0 to 60; got -1"),
             (3, {}, "A fork without a change"),
@@ -282,7 +283,8 @@ class TestFork:
             (3, {"tau_step": 7}, "`tau_step`"),
             (30, {"epochs": 30}, "`epochs` must exceed the epoch of the fork, which is 30; got 30"),
             (60, {"tau_step": 0.5}, "`epochs` must exceed"),
-        ):
+        ]
+        for epoch, changes, words in bad:
             with pytest.raises(ValueError, match=words):
                 keeping.fork(run.id, epoch, **changes)
         assert len(keeping.store.runs()) == 2

@@ -7,14 +7,11 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from ..engine import LIMITS, Race, RunSettings, not_offered, unsuited_combination
+from ..engine import LIMITS, RunSettings, not_offered, unsuited_combination
 from ..problems import SCENARIOS, Problem, problem_named
 from ..refinement import PRDP, Constant, Limits, TolerancePRDP, values_of
 from ._session import notify
-
-PRDP_LABEL = "PRDP"
-FULL_LABEL = "full physics"
-
+from ._theme import FULL_LABEL, PRDP_LABEL
 
 REFINES = {"iterations K": "prdp", "tolerance": "prdp-tolerance"}
 """What PRDP may refine, for people, and the kind of controller that does so."""
@@ -166,6 +163,13 @@ class Controls(pn.viewable.Viewer):
             ),
         }
         self._locked_in_race = [self._fields[name] for name in ("initial", "rtol_initial", "epochs")]
+        self.reuse = pmui.Switch(
+            label="Reuse a kept full-physics run",
+            value=True,
+            margin=(4, 12),
+            description="Full physics with equal settings is played from the store rather than trained again; edited "
+            "during the race, it is trained from there on.",
+        )
         view = {name: field.view for name, field in self._fields.items()}
         self._counted = _pair(view["initial"], view["step"])
         self._by_tolerance = pmui.Column(
@@ -199,6 +203,7 @@ class Controls(pn.viewable.Viewer):
             _heading("Training"),
             _pair(view["epochs"], view["seed"]),
             view["learning_rate"],
+            self.reuse,
             sizing_mode="stretch_width",
         )
 
@@ -242,26 +247,29 @@ class Controls(pn.viewable.Viewer):
             field.lock(locked)
         self._fields["seed"].lock(locked or self.problem.deterministic)
 
-    def copy_from(self, race: Race) -> None:
-        """Show the settings of a race that was started elsewhere."""
-        settings: RunSettings = race.runs[PRDP_LABEL].settings
+    def copy_from(self, prdp: RunSettings | None, full: RunSettings | None) -> None:
+        """Show the settings of runs that were started elsewhere; at least one is given."""
+        settings = prdp or full
+        if settings is None:
+            return
         self.scenario.value = settings.scenario
         self.preset.value = settings.preset
         self.solver.value = settings.solver
         self._show_differentiation(settings.differentiation)
-        self.refines.value = settings.refinement["kind"]
         for name in ("seed", "epochs", "learning_rate"):
             self._fields[name].show(getattr(settings, name))
-        for name, value in settings.values.items():
-            if name in self._fields:
-                self._fields[name].show(value)
-        self._fields["full_iterations"].show(race.runs[FULL_LABEL].settings.largest_iterations)
+        if prdp is not None and prdp.refinement["kind"] in REFINES.values():
+            self.refines.value = prdp.refinement["kind"]
+            for name, value in prdp.values.items():
+                if name in self._fields:
+                    self._fields[name].show(value)
+        if full is not None:
+            self._fields["full_iterations"].show(full.largest_iterations)
 
-    def follow(self, race: Race) -> None:
-        """Show the differentiation mode that a race under way has by now: another page may have changed it."""
-        mode = race.runs[PRDP_LABEL].settings.differentiation
-        if mode != self.differentiation.value:
-            self._show_differentiation(mode)
+    def follow(self, settings: RunSettings) -> None:
+        """Show the differentiation mode that a run under way has by now: another page may have changed it."""
+        if settings.differentiation != self.differentiation.value:
+            self._show_differentiation(settings.differentiation)
 
     def _field(self, name: str, label: str, limits: Limits, *contenders: str, slider: bool = False) -> NumberField:
         def edit(value: float) -> None:

@@ -17,8 +17,7 @@ from ._theme import (
     make_figure,
 )
 
-_NAMES = ("full physics", "PRDP")  # from the bottom up
-_COLORS = (FULL_COLOR, PRDP_COLOR)
+_COLORS = (FULL_COLOR, PRDP_COLOR)  # from the bottom up
 _SPENT = (
     "name", "color", "iterations", "iterations_label", "iterations_label_at", "seconds", "seconds_label",
     "seconds_label_at",
@@ -35,6 +34,8 @@ class Costs:
 
     def __init__(self, prdp: RunSource, full: RunSource):
         self._prdp, self._full = prdp, full
+        self._names = ("full physics", "PRDP")
+        self._factors = FactorRange(factors=list(self._names))
         self._spent = ColumnDataSource({name: [] for name in _SPENT})
         self._saved = ColumnDataSource(_saved_columns())
         iterations, self._iterations_range = self._make("Cumulative inner iterations", "inner iterations", "iterations")
@@ -56,19 +57,26 @@ class Costs:
             ),
         )
 
+    def name(self, prdp: str, full: str) -> None:
+        """Say beside the bars what is compared; an empty name is left out."""
+        self._names = (full, prdp)
+        self._spent.data = {name: [] for name in _SPENT}
+        self._saved.data = _saved_columns()
+        self._factors.factors = [name for name in self._names if name]
+
     def update(self) -> None:
         """Draw the bars of the epochs so far."""
         saved = self._savings()
         rows = [
             (name, color, source.last)
-            for name, color, source in zip(_NAMES, _COLORS, (self._full, self._prdp), strict=True)
+            for name, color, source in zip(self._names, _COLORS, (self._full, self._prdp), strict=True)
             if source.last is not None
         ]
         spent = {name: int(row["cumulative_iterations"]) for name, _, row in rows}
         seconds = {name: float(row["cumulative_seconds"]) for name, _, row in rows}
         # Beyond the savings, where the number can be read.
-        labelled_at = spent | ({"PRDP": saved[2]} if saved else {})
-        self._saved.data = _saved_columns(*([saved] if saved else []))
+        labelled_at = spent | ({self._names[1]: saved[2]} if saved else {})
+        self._saved.data = _saved_columns(*([(self._names[1], *saved)] if saved else []))
         self._spent.data = {
             "name": list(spent),
             "color": [color for _, color, _ in rows],
@@ -84,12 +92,13 @@ class Costs:
 
     def _savings(self) -> tuple[int, int, int] | None:
         """Where on PRDP's bar begins what was saved by refining late, by never converging fully, and where it ends."""
-        prdp, full = self._prdp.last, self._full.run
-        if prdp is None or full is None:
+        run, prdp, full = self._prdp.run, self._prdp.last, self._full.run
+        if run is None or prdp is None:
             return None
         epochs, final, spent = (int(prdp[name]) for name in ("epoch", "iterations", "cumulative_iterations"))
         late = max(spent, epochs * final)
-        whole = epochs * full.settings.largest_iterations
+        problem = run.settings.problem
+        whole = epochs * (problem.full_iterations if full is None else full.settings.largest_iterations)
         last = self._full.last
         if last is not None and last["epoch"] == epochs:
             whole = int(last["cumulative_iterations"])  # what it did spend: its K may have been edited on the way
@@ -98,7 +107,7 @@ class Costs:
     def _make(self, title: str, label: str, column: str) -> tuple[figure, Range1d]:
         x_range = Range1d(start=0, end=1)
         plot = make_figure(
-            title, label, "", x_range=x_range, y_range=FactorRange(factors=list(_NAMES)), height=150, tools="save",
+            title, label, "", x_range=x_range, y_range=self._factors, height=150, tools="save",
             min_border_left=90,
         )  # fmt: skip
         plot.ygrid.visible = False
@@ -110,14 +119,9 @@ class Costs:
         return plot, x_range
 
 
-def _saved_columns(*bars: tuple[int, int, int]) -> dict[str, Any]:
+def _saved_columns(*bars: tuple[str, int, int, int]) -> dict[str, Any]:
     """Where the savings of each bar begin, change over and end."""
-    return {
-        "name": ["PRDP" for _ in bars],
-        "spent": [spent for spent, _, _ in bars],
-        "late": [late for _, late, _ in bars],
-        "all": [everything for _, _, everything in bars],
-    }
+    return {name: [bar[index] for bar in bars] for index, name in enumerate(("name", "spent", "late", "all"))}
 
 
 def _room(*lengths: float) -> float:

@@ -17,6 +17,7 @@ from ._theme import (
     as_pane,
     card,
     legend,
+    legend_html,
     make_figure,
 )
 
@@ -42,10 +43,22 @@ class Curves:
         self._iterations = Range1d(start=0, end=26)
         self._ratios = Range1d(start=-0.05, end=1.45)
         self._ic_area = ColumnDataSource(_no_area())
+        self._error_legend, self._iterations_legend = legend(), legend()
         self.error = self._make_error()
         self._pr_area: GlyphRenderer
         self.iterations = self._make_iterations()
         self.ratios = self._make_ratios()
+        self.name("PRDP", "full physics")
+
+    def name(self, prdp: str, full: str) -> None:
+        """Say in the legends what is compared; an empty name is left out."""
+        lines = [entry for entry in (("solid", PRDP_COLOR, prdp), ("dashed", FULL_COLOR, full)) if entry[2]]
+        self._error_legend.object = legend_html(*lines)
+        self._iterations_legend.object = legend_html(
+            *((kind, color, f"K of {name}") for kind, color, name in lines),
+            ("area", PR_SAVING_COLOR, "saved by refining late (PR)"),
+            ("hatched", IC_SAVING_COLOR, "saved by never converging fully (IC)"),
+        )
 
     def set_extent(self, epochs: int, iterations: int) -> None:
         """Fix the axes to the length of the race and its largest K."""
@@ -55,10 +68,7 @@ class Curves:
 
     def update(self) -> None:
         """Move the areas of what was saved to the present K; the lines move by themselves."""
-        prdp, full = self._prdp.last, self._full.run
-        if prdp is None or full is None:
-            self._ic_area.data = _no_area()
-            return
+        run, prdp, full = self._prdp.run, self._prdp.last, self._full.run
         smallest = min(self._prdp.smallest, self._full.smallest)
         largest = max(self._prdp.largest, self._full.largest)
         if 0 < smallest <= largest:
@@ -67,8 +77,12 @@ class Curves:
             end = 10.0 ** np.floor(np.log10(largest) + 1)
             if (start, end) != (self._errors.start, self._errors.end):
                 self._errors.update(start=start, end=end, reset_start=start, reset_end=end)
+        if run is None or prdp is None:
+            self._ic_area.data = _no_area()
+            return
         final = int(prdp["next_iterations"] if prdp["epoch"] == 0 else prdp["iterations"])
-        full_iterations = max(full.settings.largest_iterations, final)
+        whole = run.settings.problem.full_iterations if full is None else full.settings.largest_iterations
+        full_iterations = max(whole, final)
         if self._pr_area.glyph.y2 != final:
             self._pr_area.glyph.y2 = final
         self._iterations.end = max(self._iterations.end, 1.04 * full_iterations)
@@ -94,13 +108,7 @@ class Curves:
         )
         prdp = plot.line("epoch", "validation", source=self._prdp.source, color=PRDP_COLOR, line_width=2)
         add_hover(plot, [full, prdp], [("epoch", "@epoch"), ("error", "@validation{0.0000}"), ("K", "@iterations")])
-        return card(
-            as_pane(plot),
-            legend(
-                ("solid", PRDP_COLOR, "PRDP"),
-                ("dashed", FULL_COLOR, "full physics"),
-            ),
-        )
+        return card(as_pane(plot), self._error_legend)
 
     def _make_iterations(self) -> pmui.Paper:
         plot = make_figure(
@@ -124,15 +132,7 @@ class Curves:
         )  # fmt: skip
         prdp = plot.step("epoch", "iterations", source=self._prdp.source, color=PRDP_COLOR, line_width=2, mode="before")
         add_hover(plot, [full, prdp], [("epoch", "@epoch"), ("K", "@iterations"), ("decision", "@decision")])
-        return card(
-            as_pane(plot),
-            legend(
-                ("solid", PRDP_COLOR, "K of PRDP"),
-                ("dashed", FULL_COLOR, "K of full physics"),
-                ("area", PR_SAVING_COLOR, "saved by refining late (PR)"),
-                ("hatched", IC_SAVING_COLOR, "saved by never converging fully (IC)"),
-            ),
-        )
+        return card(as_pane(plot), self._iterations_legend)
 
     def _make_ratios(self) -> pmui.Paper:
         plot = make_figure(

@@ -7,19 +7,21 @@ import weakref
 from typing import Any
 from urllib.parse import urlencode
 
-import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 from panel.io import PeriodicCallback
 
-from ..engine import Engine, Race, Run, Store, StoreError, Watch
-from ._controls import FULL_LABEL, PRDP_LABEL, Controls
+from ..engine import Engine, Race, Run, Store, StoreError, Watch, settings_for
+from ._controls import Controls
 from ._costs import Costs
 from ._curves import Curves
 from ._fields import Fields
 from ._history import History
+from ._replay import ReplayBar
 from ._session import locked, notify
 from ._source import RunSource
+from ._story import story
+from ._theme import FULL_LABEL, PRDP_LABEL
 
 TICK_MILLISECONDS = 100
 NOTEBOOK_TICK_MILLISECONDS = 250
@@ -45,8 +47,6 @@ WELCOME = (
     "Press <b>Start</b>: two networks train on the same data through the same physics. One solves the physics fully in "
     "every epoch; the other, PRDP, begins with one inner iteration and adds more only when training stops improving."
 )
-
-COMPILING = "Compiling the training step; this takes a few seconds the first time."
 
 
 @functools.cache
@@ -78,13 +78,15 @@ class Explorer(pn.viewable.Viewer):
         # In a notebook the timer and the widgets' callbacks are in different threads.
         self._lock = threading.RLock()
         self._layout: pmui.Row | None = None
+        self._slots: dict[str, Run] = {}
         self._sources = {PRDP_LABEL: RunSource(), FULL_LABEL: RunSource()}
         sources = (self._sources[PRDP_LABEL], self._sources[FULL_LABEL])
         self.controls = Controls(self._edit)
         self.curves = Curves(*sources)
         self.costs = Costs(*sources)
-        self.fields = Fields((PRDP_LABEL, FULL_LABEL))
+        self.fields = Fields()
         self.history = History()
+        self.replay = ReplayBar(lambda: locked(self._fork))
 
         button: dict[str, Any] = {"size": "small", "margin": (5, 4)}
         self.start = pmui.Button(label="Start", icon="play_arrow", variant="contained", **button)
@@ -105,6 +107,7 @@ class Explorer(pn.viewable.Viewer):
         self.bar = pmui.Paper(
             pmui.FlexBox(self.start, self.pause, self.step, self.stop, self.speed, self._status, align_items="center"),
             self._progress,
+            self.replay,
             self._headline,
             sizing_mode="stretch_width",
             elevation=1,
@@ -167,14 +170,45 @@ class Explorer(pn.viewable.Viewer):
             self._unwatch()
             self.race = race
             self._watch = race.watch()
+            self._slots = slots(race)
             for label, source in self._sources.items():
-                source.follow(race.runs[label])
+                source.follow(self._slots.get(label))
+            names = [run.label if (run := self._slots.get(label)) else "" for label in self._sources]
+            self.curves.name(*names)
+            self.costs.name(*names)
             self._show_speed(race)
-            self.fields.look_at(dict(race.runs))
+            self.fields.look_at(self._slots)
             self.history.look_at(race)
-            settings = race.runs[FULL_LABEL].settings
-            self.curves.set_extent(settings.epochs, settings.largest_iterations)
+            settings = [run.settings for run in self._slots.values()]
+            self.curves.set_extent(
+                max(each.epochs for each in settings),
+                max(max(each.largest_iterations, each.problem.full_iterations) for each in settings),
+            )
             self.tick()
+
+    def open_run(self, run_id: str) -> None:
+        """Show a kept run, with what it is seen beside, at its end.
+
+        **Raises:** `ValueError` in words for a run that cannot be shown.
+        """
+        race = self.engine.replay(run_id)
+        race.set_pace(self._pace(max(max(run.epoch for run in race.runs.values()), 1)))
+        self.show_race(race, {"run": run_id})
+
+    def resume_run(self, run_id: str) -> None:
+        """Go on with a kept run that was interrupted or stopped.
+
+        **Raises:** `ValueError` in words for a run that cannot go on.
+        """
+        race = self.engine.resume(run_id, beside=True)
+        race.set_pace(self._pace(max(run.settings.epochs for run in race.runs.values())))
+        self.show_race(race, {"race": race.id})
+
+    def show_race(self, race: Race, link: dict[str, str]) -> None:
+        """Show a race with its settings; `link` is what the address then says."""
+        self.attach(race)
+        self.controls.copy_from(*(run and run.settings for run in map(self._slots.get, (PRDP_LABEL, FULL_LABEL))))
+        self._link(link)
 
     def close(self) -> None:
         """End the timer and stop watching; a race that nobody watches is paused."""
@@ -197,11 +231,36 @@ class Explorer(pn.viewable.Viewer):
                 self.costs.update()
             self.fields.update()
             self.history.update()
+            self._seek(self.replay.wanted())
             self._show_state()
 
     @property
     def _runs(self) -> list[Run]:
-        return [] if self.race is None else list(self.race.runs.values())
+        return list(self._slots.values())
+
+    @property
+    def _active(self) -> bool:
+        """Whether anything shown goes on."""
+        return any(not run.ended for run in self._runs)
+
+    @property
+    def _training(self) -> bool:
+        """Whether anything shown is being trained."""
+        return self._active and self.race is not None and self.race.recordings is None
+
+    @property
+    def _movable(self) -> bool:
+        """Whether what is shown can be moved to any epoch: a replay, or what is over and kept."""
+        if self.race is None or self.engine.recorder is None:
+            return False
+        if self.race.recordings is not None:
+            return True
+        return not self._active and self._shown.epoch > 0 and self._shown.settings.preset != "own"
+
+    @property
+    def _shown(self) -> Run:
+        """The run that is looked at first, which a fork is one of."""
+        return self._runs[0]
 
     def _start(self) -> None:
         try:
@@ -209,17 +268,57 @@ class Explorer(pn.viewable.Viewer):
                 self.controls.scenario.value,
                 self.controls.contenders(),
                 pace=self._pace(self.controls.epochs),
+                reuse=self.controls.reuse.value,
                 **self.controls.choices(),
             )
         except ValueError as error:
             notify(str(error))
             return
         self.attach(race)
+        self._link({"race": race.id})
+
+    def _link(self, link: dict[str, str]) -> None:
+        """Let the address open what is shown."""
         if pn.state.location is not None:
-            pn.state.location.search = "?" + urlencode({"race": race.id})
+            pn.state.location.search = "?" + urlencode(link)
 
     def _pause_or_resume(self) -> None:
-        self._command("resume" if self.race is not None and self.race.paused else "pause")
+        if self._movable and not self._active:
+            self._seek(0, play=True)
+        else:
+            self._command("resume" if self.race is not None and self.race.paused else "pause")
+
+    def _seek(self, epoch: int | None, *, play: bool = False) -> None:
+        """Move what is over or replayed to an epoch."""
+        race = self.race
+        if epoch is None or race is None:
+            return
+        try:
+            if race.recordings is None:
+                race = self.engine.replay(self._shown.id, pace=race.pace)
+            playing = play or (bool(race.active) and not race.paused)
+            self.attach(self.engine.seek(race, epoch, paused=not playing))
+        except ValueError as error:
+            notify(str(error))
+
+    def _fork(self) -> None:
+        """Go another way from the epoch shown, with the settings of the drawer."""
+        run = self._shown
+        kind = FULL_LABEL if run.settings.refinement["kind"] == "constant" else PRDP_LABEL
+        try:
+            wanted = settings_for(
+                self.controls.scenario.value,
+                self.controls.contenders()[kind],
+                metric=run.settings.metric,
+                **self.controls.choices(),
+            )
+            changes = run.settings.difference(wanted)
+            race = self.engine.fork(run.id, run.epoch, pace=self._pace(wanted.epochs), beside=True, **changes)
+        except ValueError as error:
+            notify(str(error))
+            return
+        self.attach(race)
+        self._link({"race": race.id})
 
     def _command(self, name: str) -> None:
         if self.race is not None:
@@ -236,7 +335,7 @@ class Explorer(pn.viewable.Viewer):
 
     def _show_speed(self, race: Race) -> None:
         """Show the pace of a race, where it is one of the speeds offered; another is left as it is."""
-        epochs = race.runs[PRDP_LABEL].settings.epochs
+        epochs = self._shown.settings.epochs
         pace = None if race.pace is None else round(race.pace * RACE_SECONDS / epochs, 6)
         for name, speed in SPEEDS.items():
             if speed == pace:
@@ -244,59 +343,61 @@ class Explorer(pn.viewable.Viewer):
 
     def _edit(self, label: str, changes: dict[str, Any]) -> None:
         """Pass an edit on to a run under way."""
-        if self.race is not None and not self.race.runs[label].ended:
-            self.race.runs[label].adjust(**changes)
+        run = self._slots.get(label)
+        if self._training and run is not None and not run.ended:
+            run.adjust(**changes)
 
     def _show_state(self) -> None:
-        runs = self._runs
-        active = [run for run in runs if not run.ended]
-        self.start.disabled = bool(active)
-        for widget in (self.pause, self.step, self.stop):
-            widget.disabled = not active
-        paused = bool(active) and self.race is not None and self.race.paused
-        label, icon = ("Resume", "play_arrow") if paused else ("Pause", "pause")
+        runs, active, movable = self._runs, self._active, self._movable
+        training = self._training
+        self.start.disabled = training
+        self.pause.disabled = not (active or movable)
+        self.step.disabled = not active
+        self.stop.disabled = not training
+        label, icon = ("Pause", "pause")
+        if active and self.race is not None and self.race.paused:
+            label, icon = ("Resume", "play_arrow")
+        elif movable and not active:
+            label, icon = ("Replay", "replay")
         if self.pause.label != label:
             self.pause.param.update(label=label, icon=icon)
-        self.controls.lock(bool(active))
-        if active and self.race is not None:
-            self.controls.follow(self.race)
+        self.controls.lock(training)
+        if training and PRDP_LABEL in self._slots:
+            self.controls.follow(self._slots[PRDP_LABEL].settings)
+        self.replay.update(self.race if movable else None, self._shown.epoch if runs else 0)
         if not runs:
             _set(self._status, _status_html("Ready", "no run yet"))
             _set(self._headline, WELCOME)
             return
-        epoch, epochs = max(run.epoch for run in runs), runs[0].settings.epochs
-        states = list(dict.fromkeys(run.state for run in active or runs))
+        epoch, epochs = max(run.epoch for run in runs), max(run.settings.epochs for run in runs)
+        states = list(dict.fromkeys(run.state for run in [run for run in runs if not run.ended] or runs))
         words = "; ".join(STATE_WORDS[state] for state in states)
+        if self.race is not None and self.race.recordings is not None:
+            words = f"Replay, {'playing' if words == STATE_WORDS['running'] else words.lower()}"
         _set(self._status, _status_html(words, f"epoch {epoch} of {epochs}"))
         self._progress.value = round(100 * epoch / epochs)
-        _set(self._headline, self._story(runs))
-
-    def _story(self, runs: list[Run]) -> str:
-        """What the data shown say, in a sentence that is true of them, and what went wrong, if anything."""
         troubles = [
-            f"<b>{run.label}</b>: {html.escape(run.message)}" for run in runs if run.state in ("diverged", "failed")
+            f"<b>{html.escape(run.label)}</b>: {html.escape(run.message)}"
+            for run in runs
+            if run.state in ("diverged", "failed")
         ]
         if self.engine.trouble is not None:
             troubles.append(html.escape(self.engine.trouble))
-        together = min(run.epoch for run in runs)
-        if together < 1:
-            compiling = any(run.state == "compiling" for run in runs)
-            return "<br>".join(troubles) or (COMPILING if compiling else "Nothing to compare yet.")
-        by_label = {run.label: run.log.read(together)[0] for run in runs}
-        prdp, full = by_label[PRDP_LABEL], by_label[FULL_LABEL]
-        iterations = prdp["cumulative_iterations"] / full["cumulative_iterations"]
-        seconds = prdp["cumulative_seconds"] / full["cumulative_seconds"]
-        comparable = np.isfinite(prdp["validation"]) and np.isfinite(full["validation"]) and full["validation"] > 0
-        if not comparable:
-            return "<br>".join([*troubles, "The errors are no longer numbers that can be compared."])
-        error = prdp["validation"] / full["validation"]
-        epochs = "1 epoch" if prdp["epoch"] == 1 else f"{prdp['epoch']} epochs"
-        story = (
-            f"After {epochs} PRDP has spent <b>{iterations:.0%}</b> of the inner iterations and "
-            f"<b>{seconds:.0%}</b> of the seconds of full physics, and its error is <b>{error:.2f} ×</b> that of full "
-            "physics."
-        )
-        return "<br>".join([*troubles, story])
+        told = story(self._slots.get(PRDP_LABEL), self._slots.get(FULL_LABEL))
+        nothing = max(run.epoch for run in runs) < 1
+        _set(self._headline, "<br>".join(troubles if troubles and nothing else [*troubles, told]))
+
+
+def slots(race: Race) -> dict[str, Run]:
+    """The runs of a race that the page shows, by the place where it does so.
+
+    What has a constant K goes where full physics is, unless it is one of several that have.
+    """
+    runs = list(race.runs.values())
+    constant = [run for run in runs if run.started_with.refinement["kind"] == "constant"]
+    full = race.runs.get(FULL_LABEL) or (constant[-1] if constant else None)
+    prdp = next((run for run in runs if run is not full), None)
+    return {label: run for label, run in ((PRDP_LABEL, prdp), (FULL_LABEL, full)) if run is not None}
 
 
 def _tick(explorer: "weakref.ref[Explorer]") -> None:

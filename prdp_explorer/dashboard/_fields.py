@@ -1,7 +1,5 @@
 """The view of the fields of a chosen validation sample at a chosen epoch, for both runs."""
 
-import time
-from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +13,11 @@ from ._fields_images import Images
 from ._fields_lines import Lines
 from ._fields_parameters import Parameters
 from ._fields_slices import Slices
+from ._following import EpochSlider
 from ._session import locked
 from ._theme import CONTROL, card, grid
 
 _BY_DIMENSIONS: dict[int, type[Lines] | type[Images] | type[Slices]] = {1: Lines, 2: Images, 3: Slices}
-
-ECHO_SECONDS = 10.0
-"""How late a busy browser may report an epoch that the slider was set to here. It is not taken for a person's choice
-unless the slider was also released there."""
 
 _NOTHING_YET = "The fields of the validation samples appear here when training begins."
 
@@ -76,15 +71,11 @@ class Fields(pn.viewable.Viewer):
     Input, network output, output after the physics, target, or whatever else the problem names. The epoch slider walks
     over the snapshots kept, showing the last one up to the epoch chosen; while "follow training" is on it stays at the
     newest.
-
-    **Arguments:**
-
-    - `labels`: of the runs, left to right.
     """
 
-    def __init__(self, labels: tuple[str, ...]):
+    def __init__(self):
         super().__init__()
-        self._labels = labels
+        self._labels: tuple[str, ...] = ()
         self._runs: dict[str, Run] = {}
         self._kind: _Kind | None = None
         self._fields: Lines | Images | Slices | None = None
@@ -93,15 +84,13 @@ class Fields(pn.viewable.Viewer):
         self._offered: tuple[bool, bool] | None = None
         self._shown: dict[str, Any] = {}
         self._moving = False
-        self._followed: deque[tuple[int, float]] = deque(maxlen=128)
         self.component = pmui.Select(label="Component", **CONTROL)
         self.sample = pmui.IntSlider(label="Validation sample", start=1, end=5, value=1, **CONTROL)
-        self.epoch = pmui.IntSlider(label="Epoch shown", start=0, end=100, value=0, **CONTROL)
+        self._slider = EpochSlider("Epoch shown", self._choose_epoch, lambda: self.follow.value)
+        self.epoch = self._slider.widget
         self.follow = pmui.Switch(label="Follow training", value=True, margin=(14, 10))
         self.component.param.watch(lambda _: self._choose(), "value")
         self.sample.param.watch(lambda _: self._choose(), "value")
-        self.epoch.param.watch(lambda event: self._choose_epoch(event.new, released=False), "value")
-        self.epoch.param.watch(lambda event: self._choose_epoch(event.new, released=True), "value_throttled")
         self.follow.param.watch(lambda _: locked(self.update), "value")
         self._controls = pn.Column(sizing_mode="stretch_width", margin=0)
         self._offer(components=False, samples=True)
@@ -113,15 +102,16 @@ class Fields(pn.viewable.Viewer):
         return self._layout
 
     def look_at(self, runs: dict[str, Run]) -> None:
-        """Show the snapshots of other runs, by label."""
+        """Show the snapshots of other runs, by label, left to right."""
         self._runs = runs
         self._shown = {}
         self._chosen = None
         self.follow.value = True
         self.epoch.end = max((run.settings.epochs for run in runs.values()), default=100)
-        self._follow_to(0)
-        kind = self._kind
-        if kind is not None and all(kind.may_be_of(run.settings.problem) for run in runs.values()):
+        self._slider.follow(0)
+        kind, same = self._kind, self._labels == tuple(runs)
+        self._labels = tuple(runs)
+        if kind is not None and same and all(kind.may_be_of(run.settings.problem) for run in runs.values()):
             for part in self._parts:
                 part.clear()
         else:
@@ -131,17 +121,12 @@ class Fields(pn.viewable.Viewer):
     def update(self) -> None:
         """Show the newest snapshot if following."""
         if self.follow.value:
-            self._follow_to(self._newest)
+            self._slider.follow(self._newest)
         self._draw()
 
     @property
     def _parts(self) -> list[Any]:
         return [part for part in (self._fields, self._parameters) if part is not None]
-
-    def _follow_to(self, epoch: int) -> None:
-        if self.epoch.value != epoch:
-            self._followed.append((epoch, time.monotonic()))
-            self._move(self.epoch, value=epoch)
 
     def _move(self, widget: Any, **values: Any) -> None:
         """Change a widget without taking it for a person's doing."""
@@ -160,12 +145,8 @@ class Fields(pn.viewable.Viewer):
         if not self._moving:
             locked(self._draw)
 
-    def _choose_epoch(self, epoch: int, *, released: bool) -> None:
+    def _choose_epoch(self, epoch: int) -> None:
         """A person who moves the slider back wants to stay there."""
-        echo = any(epoch == sent and time.monotonic() - when < ECHO_SECONDS for sent, when in self._followed)
-        if self._moving or (self.follow.value and echo and not released):
-            return
-        self._move(self.epoch, value=epoch)
         self.follow.value = epoch >= self._newest
         locked(self._draw)
 
@@ -199,7 +180,7 @@ class Fields(pn.viewable.Viewer):
             index: tuple[int, ...] = (self.sample.value - 1,)
             if kind.components:
                 index += (kind.components.index(self.component.value),)
-            words = f"{label} after epoch {snapshot.epoch}, K = {snapshot.iterations}"
+            words = f"{run.label} after epoch {snapshot.epoch}, K = {snapshot.iterations}"
             self._fields.show(label, words, {name: snapshot.fields[name][index] for name in kind.fields})
 
     def _lay_out(self, kind: _Kind) -> None:

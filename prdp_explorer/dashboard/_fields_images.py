@@ -213,7 +213,6 @@ class ContenderHeadings:
     """
 
     def __init__(self, labels: tuple[str, ...]):
-        self._colors = dict(zip(labels, CONTENDER_COLORS, strict=True))
         self._headings = {label: contender_heading() for label in labels}
         self._gaps: dict[str, bool] = {}
         self.gaps = legend(("square", NEUTRAL_COLOR, "not a number: the run diverged"))
@@ -230,7 +229,7 @@ class ContenderHeadings:
 
     def show(self, label: str, words: str, fields: Iterable[np.ndarray]) -> None:
         """Change the heading of one contender, and look for gaps in what is shown of it."""
-        name_contender(self._headings[label], self._colors[label], words)
+        name_contender(self._headings[label], CONTENDER_COLORS[label], words)
         self._gaps[label] = any(np.isnan(field).any() for field in fields)
         self.gaps.visible = any(self._gaps.values())
 

@@ -44,7 +44,7 @@ class Parameters:
         self._marks = {label: ColumnDataSource() for label in labels}
         self._truth = ColumnDataSource({"value": list(self._references.values())})
         dashes = dict(zip(names, itertools.cycle(_DASHES), strict=False))
-        colors = dict(zip(labels, CONTENDER_COLORS, strict=True))
+        colors = {label: CONTENDER_COLORS[label] for label in labels}
         plot = make_figure(
             "Does it find the truth? " + ", ".join(names) + " by epoch",
             "epoch",
@@ -54,7 +54,7 @@ class Parameters:
             height=260,
         )
         plot.hspan("value", source=self._truth, color=NEUTRAL_COLOR, line_dash="dotted", line_width=1.5)
-        for (label, color), width in reversed(list(zip(colors.items(), _WIDTHS, strict=True))):
+        for (label, color), width in reversed(list(zip(colors.items(), _WIDTHS, strict=False))):
             for name, column in self._columns.items():
                 line = plot.line(
                     "epoch", column, source=self._lines[label], color=color, line_dash=dashes[name], line_width=width,

@@ -4,7 +4,6 @@ import panel as pn
 import panel_material_ui as pmui
 from panel.util import edit_readonly
 
-from ._controls import FULL_LABEL, PRDP_LABEL
 from ._explorer import Explorer
 from ._session import notify
 
@@ -58,14 +57,30 @@ def make_page() -> pmui.Page:
 
 
 def _open_link(explorer: Explorer) -> None:
-    """Show the race that the address names, if it is still kept."""
-    wanted = pn.state.session_args.get("race")
-    if not wanted:
-        return
-    race = explorer.engine.races.get(wanted[0].decode("utf-8", "replace"))
-    if race is None or set(race.runs) != {PRDP_LABEL, FULL_LABEL}:
-        lost = "The race in this link is not kept any more. Press Start for a new one."
+    """Show the race or the kept run that the address names."""
+    wanted = {
+        name: values[0].decode("utf-8", "replace")
+        for name in ("race", "run")
+        if (values := pn.state.session_args.get(name))
+    }
+    try:
+        if "run" in wanted:
+            explorer.open_run(wanted["run"])
+        elif "race" in wanted:
+            _open_race(explorer, wanted["race"])
+    except ValueError as error:
+        lost = str(error)
         pn.state.onload(lambda: notify(lost))  # before, there is nobody to tell
+
+
+def _open_race(explorer: Explorer, race_id: str) -> None:
+    """Show a race under way or, if it is over, what is kept of it."""
+    engine = explorer.engine
+    race = engine.races.get(race_id)
+    if race is not None:
+        explorer.show_race(race, {"race": race_id})
         return
-    explorer.controls.copy_from(race)
-    explorer.attach(race)
+    kept = [] if engine.recorder is None else [run for run in engine.store.runs() if run.race == race_id]
+    if not kept:
+        raise ValueError("The race in this link is not kept any more. Press Start for a new one.")
+    explorer.open_run(kept[-1].id)

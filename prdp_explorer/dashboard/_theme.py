@@ -16,8 +16,11 @@ FULL_COLOR = "#D55E00"
 PR_SAVING_COLOR = "#009E73"
 IC_SAVING_COLOR = "#E69F00"
 NEUTRAL_COLOR = "#8A8A8A"
-CONTENDER_COLORS = (PRDP_COLOR, FULL_COLOR)
-"""Of PRDP and of what it is compared with, in the order of the contenders of a race."""
+PRDP_LABEL = "PRDP"
+FULL_LABEL = "full physics"
+
+CONTENDER_COLORS = {PRDP_LABEL: PRDP_COLOR, FULL_LABEL: FULL_COLOR}
+"""Of PRDP and of what it is compared with, left to right."""
 FIELD_COLORS = (NEUTRAL_COLOR, "#56B4E9", "#CC79A7", "#009E73")
 """Of the fields in the order in which a problem names them."""
 
@@ -81,17 +84,20 @@ def legend(*entries: tuple[str, str, str]) -> pn.pane.HTML:
 
     - `entries`: of each mark its kind (a key of `_SWATCHES`), its colour, and what it means.
     """
+    return pn.pane.HTML(legend_html(*entries), sizing_mode="stretch_width", margin=0)
+
+
+def legend_html(*entries: tuple[str, str, str]) -> str:
+    """What `legend` shows."""
     items = "".join(
         '<li style="display:flex;align-items:center;gap:6px">'
         f'<svg width="28" height="12" aria-hidden="true" style="flex:none">{_SWATCHES[kind].format(color)}</svg>'
         f"<span>{html.escape(text)}</span></li>"
         for kind, color, text in entries
     )
-    return pn.pane.HTML(
+    return (
         '<ul style="display:flex;flex-wrap:wrap;gap:2px 16px;list-style:none;margin:0;padding:0 8px 6px;'
-        f'font-size:12px;line-height:1.4">{items}</ul>',
-        sizing_mode="stretch_width",
-        margin=0,
+        f'font-size:12px;line-height:1.4">{items}</ul>'
     )
 
 

@@ -121,8 +121,9 @@ class Engine:
         settings = {label: settings_for(scenario, controller, **choices) for label, controller in contenders.items()}
         race = Race(settings, checked_pace(pace), self._notify)
         if reuse and self.recorder is not None:
+            store = self._written()
             for run in race.runs.values():
-                reuse_twin(self.recorder.store, run)
+                reuse_twin(store, run)
         return self._enter(race)
 
     @property
@@ -155,6 +156,13 @@ class Engine:
             raise ValueError(self._not_kept or "This engine keeps no runs. Make one with a store.")
         return self.recorder.store
 
+    def _written(self) -> Store:
+        """The store, with everything in it that there is by now."""
+        store = self.store
+        if self.recorder is not None:
+            self.recorder.write()
+        return store
+
     def resume(self, run_id: str, *, pace: float | None = None, beside: bool = False) -> Race:
         """Go on with a kept run that was interrupted or stopped, and with those of its race, where their logs end.
 
@@ -163,7 +171,7 @@ class Engine:
 
         **Raises:** `ValueError` in words for a run that cannot go on; nothing is started then.
         """
-        return self._enter(resumed(self.store, run_id, pace, self._notify, beside=beside))
+        return self._enter(resumed(self._written(), run_id, pace, self._notify, beside=beside))
 
     def fork(self, run_id: str, epoch: int, *, pace: float | None = None, beside: bool = False, **changes: Any) -> Race:
         """Go another way from an epoch of a kept run on: a race of one new run that has the other's past.
@@ -179,9 +187,7 @@ class Engine:
 
         **Raises:** `ValueError` in words; nothing is started then.
         """
-        if self.recorder is not None:
-            self.recorder.write()  # a run under way is forked as it is now
-        return self._enter(forked(self.store, run_id, epoch, changes, pace, self._notify, beside=beside))
+        return self._enter(forked(self._written(), run_id, epoch, changes, pace, self._notify, beside=beside))
 
     def replay(self, run_id: str, epoch: int | None = None, *, pace: float | None = None, paused: bool = True) -> Race:
         """Play a kept run, with what it is seen beside, to whoever reads logs: a race in which nothing is trained.
@@ -194,7 +200,7 @@ class Engine:
 
         **Raises:** `ValueError` in words for a run that is not kept, or of a problem of one's own.
         """
-        race = replayed(recordings_of(self.store, run_id), epoch, pace, self._notify)
+        race = replayed(recordings_of(self._written(), run_id), epoch, pace, self._notify)
         race.paused = paused
         return self._enter(race)
 

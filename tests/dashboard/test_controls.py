@@ -8,7 +8,7 @@ import pytest
 from dashboard_helpers import made_up_race
 from panel.util import edit_readonly
 
-from prdp_explorer import PRDP, Constant, Race
+from prdp_explorer import PRDP, Constant
 from prdp_explorer.dashboard._controls import FULL_LABEL, MODES, PRDP_LABEL, REFINES, Controls, NumberField
 from prdp_explorer.engine import LIMITS, RunSettings, settings_for, unsuited_combination
 from prdp_explorer.problems import SCENARIOS
@@ -183,12 +183,13 @@ class TestControls:
             assert each.differentiation == "unrolled"
 
         other = Controls(Edits())
-        other.copy_from(Race(settings, None, lambda: None))
+        other.copy_from(settings[PRDP_LABEL], settings[FULL_LABEL])
         assert other.contenders() == controls.contenders()
         assert other.choices() == controls.choices()
 
     def test_showing_a_race_is_no_edit(self, controls: Controls, edits: Edits):
-        controls.copy_from(made_up_race(seed=3, epochs=5, preset="paper"))
+        race = made_up_race(seed=3, epochs=5, preset="paper")
+        controls.copy_from(race.runs[PRDP_LABEL].settings, race.runs[FULL_LABEL].settings)
         assert edits == []
         assert (controls.preset.value, controls.epochs) == ("paper", 5)
 
@@ -396,7 +397,7 @@ class TestTolerance:
         assert told == []
         edits.clear()
         other = Controls(edits)
-        other.copy_from(Race(settings, None, lambda: None))
+        other.copy_from(settings[PRDP_LABEL], settings[FULL_LABEL])
         assert other.contenders() == controls.contenders()
         assert (other._counted.visible, other._by_tolerance.visible) == (False, True)
         assert edits == []
@@ -423,7 +424,7 @@ def test_a_race_started_elsewhere_is_shown_with_its_solver_and_mode(edits: Edits
     }
     controls = Controls(edits)
     controls.__panel__().get_root()
-    controls.copy_from(Race(settings, None, lambda: None))
+    controls.copy_from(settings[PRDP_LABEL], settings[FULL_LABEL])
     assert settings_of(controls) == settings
     assert set(controls.differentiation.options) == set(DIFFERENTIATIONS) - {"truncated", "one-step"}
     assert edits == []

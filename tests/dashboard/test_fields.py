@@ -6,13 +6,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import param
 import pytest
 from bokeh.models import GlyphRenderer, HoverTool, Title
 from bokeh.plotting import figure
 from dashboard_helpers import add_snapshot, columns, extent, made_up_race
 
 from prdp_explorer import PRDP, Constant, Problem, Race, Run
-from prdp_explorer.dashboard import _fields
+from prdp_explorer.dashboard import _following
 from prdp_explorer.dashboard._controls import FULL_LABEL, PRDP_LABEL
 from prdp_explorer.dashboard._fields import Fields
 from prdp_explorer.dashboard._fields_images import ERROR, ColorScale, FieldImage, Images, round_interval, round_up
@@ -83,7 +84,7 @@ def keep(race: Race, epoch: int, fields: Mapping[str, np.ndarray], *labels: str)
 
 
 def looking_at(race: Race) -> Fields:
-    fields = Fields(LABELS)
+    fields = Fields()
     fields.look_at(dict(race.runs))
     fields.update()
     return fields
@@ -329,8 +330,8 @@ class TestFollowing:
         assert fields.follow.value
         fields.update()
         assert fields.epoch.value == 15
-        now = _fields.time.monotonic()
-        monkeypatch.setattr(_fields, "time", SimpleNamespace(monotonic=lambda: now + _fields.ECHO_SECONDS + 1))
+        now = _following.time.monotonic()
+        monkeypatch.setattr(_following, "time", SimpleNamespace(monotonic=lambda: now + _following.ECHO_SECONDS + 1))
         fields.epoch.value = 10  # by a person
         assert not fields.follow.value
 
@@ -339,7 +340,8 @@ class TestFollowing:
         for epoch in (5, 10, 15):
             add_snapshot(race.runs[PRDP_LABEL], epoch)
             fields.update()
-        fields._choose_epoch(10, released=True)
+        with param.edit_constant(fields.epoch):
+            fields.epoch.value_throttled = 10
         fields.update()
         assert not fields.follow.value
         assert fields.epoch.value == 10
@@ -374,7 +376,7 @@ class TestKinds:
             Images: (Pictured(), random_fields(SIDE, SIDE)),
             Slices: (Pictured(), random_fields(SIDE, SIDE, SIDE)),
         }
-        fields = Fields(LABELS)
+        fields = Fields()
         for _ in range(2):
             for kind, (problem, values) in kinds.items():
                 race = race_of(problem)
@@ -441,7 +443,7 @@ class TestKinds:
         assert list(fields._body) == [images_of(fields).view]
 
     def test_only_controls_that_offer_a_choice_are_there(self):
-        fields = Fields(LABELS)
+        fields = Fields()
         assert offered(fields) == [fields.sample, fields.epoch, fields.follow]
         for components, samples in (((), 1), ((), 5), (("a", "b"), 5), (("a", "b"), 1), ((), 1)):
             race = race_of(Pictured(components=components))

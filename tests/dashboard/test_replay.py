@@ -1,0 +1,254 @@
+"""Kept runs on the page, without a browser: opened, played, moved, forked and reused."""
+
+import html
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from dashboard_helpers import columns, made_up_race
+
+from prdp_explorer import Constant, Engine, Race
+from prdp_explorer.dashboard import Explorer, _explorer
+from prdp_explorer.dashboard._explorer import slots
+from prdp_explorer.dashboard._theme import FULL_LABEL, PRDP_LABEL
+from prdp_explorer.engine import Store, settings_for
+
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def explorer(tmp_path: Path) -> Iterator[Explorer]:
+    """An explorer whose runs are kept."""
+    engine = Engine(Store(tmp_path / "runs.sqlite"))
+    yield Explorer(engine)
+    engine.close()
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    messages: list[str] = []
+    monkeypatch.setattr(_explorer, "notify", messages.append)
+    return messages
+
+
+def tick_until(explorer: Explorer, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+        explorer.tick()
+    explorer.tick()
+
+
+def raced(explorer: Explorer) -> Race:
+    """A race that is over."""
+    explorer.speed.value = "as fast as possible"
+    click(explorer.start)
+    tick_until(explorer, lambda: not explorer._active)
+    assert explorer.race is not None
+    return explorer.race
+
+
+def click(button: Any) -> None:
+    button.clicks += 1
+
+
+def shown(explorer: Explorer) -> dict[str, list[float]]:
+    return {label: list(columns(source.source)["epoch"]) for label, source in explorer._sources.items()}
+
+
+def status(explorer: Explorer) -> str:
+    return re.sub("<[^>]*>", "", explorer._status.object)
+
+
+def headline(explorer: Explorer) -> str:
+    return html.unescape(re.sub("<[^>]*>", "", explorer._headline.object))
+
+
+def test_a_race_that_is_over_is_moved_and_replayed(explorer: Explorer):
+    assert not explorer.replay._layout.visible
+    race = raced(explorer)
+    assert explorer.replay._layout.visible
+    assert (explorer.replay.epoch.end, explorer.replay.epoch.value) == (100, 100)
+    end = headline(explorer)
+    explorer.replay.epoch.value = 40
+    explorer.tick()
+    assert explorer.race is not race
+    assert shown(explorer) == {label: list(range(41)) for label in (PRDP_LABEL, FULL_LABEL)}
+    tick_until(explorer, lambda: status(explorer) == "Replay, paused · epoch 40 of 100")
+    assert headline(explorer).startswith("After 40 epochs PRDP has spent")
+    assert explorer.pause.label == "Resume"
+    assert not explorer.start.disabled
+    assert explorer.stop.disabled
+    click(explorer.pause)
+    tick_until(explorer, lambda: status(explorer) == "Replay, finished · epoch 100 of 100")
+    assert headline(explorer) == end
+    assert explorer.pause.label == "Replay"
+    explorer.speed.value = "1×"
+    click(explorer.pause)
+    tick_until(explorer, lambda: status(explorer).startswith("Replay, playing · epoch 2 "))
+    assert explorer.replay.epoch.value == explorer._shown.epoch
+    click(explorer.pause)
+    tick_until(explorer, lambda: status(explorer).startswith("Replay, paused"))
+    epoch = explorer._shown.epoch
+    click(explorer.step)
+    tick_until(explorer, lambda: explorer._shown.epoch == epoch + 1)
+    assert len(explorer.engine.store.runs()) == 2
+    explorer.close()
+
+
+def test_the_drawer_does_not_change_what_was(explorer: Explorer):
+    raced(explorer)
+    explorer.replay.epoch.value = 40
+    explorer.tick()
+    explorer.controls._fields["tau_step"]._text.value = "0.5"
+    explorer.controls.differentiation.value = "unrolled"
+    explorer.tick()
+    assert explorer._shown.settings.values["tau_step"] != 0.5
+    assert explorer.controls._fields["tau_step"].value == 0.5
+    assert explorer.controls.differentiation.value == "unrolled"
+
+
+def test_a_fork_goes_another_way_from_the_epoch_shown(explorer: Explorer, told: list[str]):
+    race = raced(explorer)
+    parent = race.runs[PRDP_LABEL]
+    explorer.replay.epoch.value = 40
+    explorer.tick()
+    click(explorer.replay.fork)
+    assert told == ["A fork without a change would be the same run again; change a setting."]
+    explorer.controls._fields["tau_step"]._text.value = "0.5"
+    explorer.controls._fields["maximum"]._text.value = "30"
+    click(explorer.replay.fork)
+    fork = explorer._shown
+    assert fork.parent == (parent.id, 40)
+    assert explorer._training
+    tick_until(explorer, lambda: not explorer._active)
+    assert len(told) == 1
+    assert {label: run.state for label, run in explorer._slots.items()} == {
+        PRDP_LABEL: "finished",
+        FULL_LABEL: "finished",
+    }
+    rows, before = fork.log.read(), parent.log.read()
+    assert rows[:41].tobytes() == before[:41].tobytes()
+    assert list(columns(explorer._sources[PRDP_LABEL].source)["validation"]) == rows["validation"].tolist()
+    assert rows["validation"][-1] != before["validation"][-1]
+    assert "Forked from" in explorer.history._pane.object
+    assert len(explorer.engine.store.runs()) == 3
+
+
+def test_what_a_run_cannot_become_is_told(explorer: Explorer, told: list[str]):
+    raced(explorer)
+    explorer.replay.epoch.value = 40
+    explorer.tick()
+    explorer.controls._fields["seed"]._text.value = "7"
+    click(explorer.replay.fork)
+    explorer.controls.scenario.value = "heat-2d"
+    click(explorer.replay.fork)
+    assert told == [
+        "A run cannot change its seed on the way. Start a new one.",
+        "A run cannot change its scenario, seed on the way. Start a new one.",
+    ]
+
+
+def test_full_physics_is_reused_unless_that_is_switched_off(explorer: Explorer):
+    first = raced(explorer).runs[FULL_LABEL]
+    again = raced(explorer)
+    assert (again.runs[FULL_LABEL].id, again.runs[FULL_LABEL].played) == (first.id, True)
+    assert "Not trained again" in explorer.history._pane.object
+    explorer.controls.reuse.value = False
+    assert not raced(explorer).runs[FULL_LABEL].played
+    assert len(explorer.engine.store.runs()) == 5
+
+
+def test_a_rate_changed_on_the_way_reaches_a_reused_run_as_well(explorer: Explorer):
+    raced(explorer)
+    explorer.speed.value = "1×"
+    click(explorer.start)
+    tick_until(explorer, lambda: explorer._shown.epoch >= 3)
+    explorer.controls._fields["learning_rate"]._text.value = "0.002"
+    tick_until(explorer, lambda: explorer.history._pane.object.count("learning_rate = 0.002") == 2)
+    assert [run.played for run in explorer._runs] == [False, False]
+    explorer.speed.value = "as fast as possible"
+    tick_until(explorer, lambda: not explorer._active)
+    assert [run.state for run in explorer._runs] == ["finished", "finished"]
+
+
+def test_a_kept_run_is_opened_with_its_settings(explorer: Explorer):
+    race = explorer.engine.race("heat-2d", {PRDP_LABEL: None, FULL_LABEL: Constant(40)}, epochs=4, seed=5)
+    for run in race.runs.values():
+        assert run.wait(timeout=PATIENCE)
+    explorer.open_run(race.runs[PRDP_LABEL].id)
+    assert status(explorer) == "Replay, finished · epoch 4 of 4"
+    controls = explorer.controls
+    assert (controls.scenario.value, controls.epochs, controls._fields["seed"].value) == ("heat-2d", 4, 5)
+    assert controls._fields["full_iterations"].value == 40
+    with pytest.raises(ValueError, match="There is no run 'heat-1d-0'"):
+        explorer.open_run("heat-1d-0")
+
+
+def test_one_run_by_itself_fills_the_views_that_it_can(explorer: Explorer):
+    run = explorer.engine.start("heat-1d", epochs=20)
+    assert run.wait(timeout=PATIENCE)
+    explorer.open_run(run.id)
+    explorer.tick()
+    rows = run.log.read()
+    share = rows["cumulative_iterations"][-1] / (20 * 25)
+    assert headline(explorer).startswith(f"After 20 epochs PRDP has spent {share:.0%} of the inner iterations of full")
+    assert shown(explorer)[PRDP_LABEL] == rows["epoch"].tolist()
+    assert np.isnan(shown(explorer)[FULL_LABEL]).all()
+    assert list(explorer.fields._labels) == [PRDP_LABEL]
+    assert columns(explorer.costs._spent)["name"] == [PRDP_LABEL]
+    assert columns(explorer.costs._saved)["all"] == [500]
+    assert "full physics" not in explorer.curves._error_legend.object
+
+
+def test_a_constant_k_by_itself_is_where_full_physics_is(explorer: Explorer):
+    run = explorer.engine.start("heat-1d", Constant(4), epochs=10)
+    assert run.wait(timeout=PATIENCE)
+    explorer.open_run(run.id)
+    assert list(explorer._slots) == [FULL_LABEL]
+    assert "K = 4" in explorer.curves._error_legend.object
+    assert headline(explorer).startswith("After 10 epochs K = 4 has spent 16% of the inner iterations")
+
+
+def test_an_interrupted_run_goes_on_where_it_was(explorer: Explorer):
+    explorer.speed.value = "1×"
+    click(explorer.start)
+    tick_until(explorer, lambda: explorer._shown.epoch >= 3)
+    click(explorer.stop)
+    tick_until(explorer, lambda: not explorer._active)
+    run = explorer._shown
+    explorer.speed.value = "as fast as possible"
+    explorer.resume_run(run.id)
+    tick_until(explorer, lambda: not explorer._active)
+    assert [(each.state, each.epoch) for each in explorer._runs] == [("finished", 100)] * 2
+    assert explorer._shown.id == run.id
+    with pytest.raises(ValueError, match="is finished; what can be resumed"):
+        explorer.resume_run(run.id)
+
+
+def test_where_runs_are_not_kept_nothing_is_moved(engine: Engine):
+    explorer = Explorer(engine)
+    explorer.attach(made_up_race())
+    for run in explorer._runs:
+        run.enter("stopped", "Stopped.")
+    explorer.tick()
+    assert not explorer.replay._layout.visible
+    assert explorer.pause.disabled
+
+
+def test_places_of_contenders():
+    plain = {"a": settings_for("heat-1d", Constant(1)), "b": settings_for("heat-1d", Constant(2))}
+    assert {place: run.label for place, run in slots(Race(plain, None, lambda: None)).items()} == {
+        PRDP_LABEL: "a",
+        FULL_LABEL: "b",
+    }
+    mixed = {"full physics": settings_for("heat-1d", Constant()), "x": settings_for("heat-1d")}
+    assert {place: run.label for place, run in slots(Race(mixed, None, lambda: None)).items()} == {
+        PRDP_LABEL: "x",
+        FULL_LABEL: "full physics",
+    }
