@@ -15,6 +15,7 @@ from ._theme import (
     card,
     legend,
     make_figure,
+    set_title,
 )
 
 _COLORS = (FULL_COLOR, PRDP_COLOR)  # from the bottom up
@@ -22,6 +23,9 @@ _SPENT = (
     "name", "color", "iterations", "iterations_label", "iterations_label_at", "seconds", "seconds_label",
     "seconds_label_at",
 )  # fmt: skip
+
+
+_SECONDS = "Seconds of training"
 
 
 class Costs:
@@ -39,7 +43,8 @@ class Costs:
         self._spent = ColumnDataSource({name: [] for name in _SPENT})
         self._saved = ColumnDataSource(_saved_columns())
         iterations, self._iterations_range = self._make("Cumulative inner iterations", "inner iterations", "iterations")
-        seconds, self._seconds_range = self._make("Seconds of training", "seconds of computing", "seconds")
+        seconds, self._seconds_range = self._make(_SECONDS, "seconds of computing", "seconds")
+        self._seconds = seconds
         for left, right, color, pattern in (
             ("spent", "late", PR_SAVING_COLOR, " "),
             ("late", "all", IC_SAVING_COLOR, "/"),
@@ -63,6 +68,8 @@ class Costs:
         self._spent.data = {name: [] for name in _SPENT}
         self._saved.data = _saved_columns()
         self._factors.factors = [name for name in self._names if name]
+        occasions = {source.run.timed_in for source in (self._prdp, self._full) if source.run is not None}
+        set_title(self._seconds, _SECONDS if len(occasions) < 2 else f"{_SECONDS}, measured on different occasions")
 
     def update(self) -> None:
         """Draw the bars of the epochs so far."""

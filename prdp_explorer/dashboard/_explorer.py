@@ -102,11 +102,9 @@ class Explorer(pn.viewable.Viewer):
         self.stop.on_click(lambda _: locked(lambda: self._command("stop")))
         self.speed.param.watch(lambda _: self._set_pace(), "value")
         self._status = pn.pane.HTML(margin=(5, 8), align="center")
-        self._progress = pmui.LinearProgress(value=0, variant="determinate", sizing_mode="stretch_width", margin=(4, 8))
         self._headline = pn.pane.HTML(sizing_mode="stretch_width", margin=(2, 8), styles={"min-height": "3.2em"})
         self.bar = pmui.Paper(
             pmui.FlexBox(self.start, self.pause, self.step, self.stop, self.speed, self._status, align_items="center"),
-            self._progress,
             self.replay,
             self._headline,
             sizing_mode="stretch_width",
@@ -364,7 +362,7 @@ class Explorer(pn.viewable.Viewer):
         self.controls.lock(training)
         if training and PRDP_LABEL in self._slots:
             self.controls.follow(self._slots[PRDP_LABEL].settings)
-        self.replay.update(self.race if movable else None, self._shown.epoch if runs else 0)
+        self.replay.update(self.race, max((run.epoch for run in runs), default=0), movable=movable)
         if not runs:
             _set(self._status, _status_html("Ready", "no run yet"))
             _set(self._headline, WELCOME)
@@ -375,7 +373,6 @@ class Explorer(pn.viewable.Viewer):
         if self.race is not None and self.race.recordings is not None:
             words = f"Replay, {'playing' if words == STATE_WORDS['running'] else words.lower()}"
         _set(self._status, _status_html(words, f"epoch {epoch} of {epochs}"))
-        self._progress.value = round(100 * epoch / epochs)
         troubles = [
             f"<b>{html.escape(run.label)}</b>: {html.escape(run.message)}"
             for run in runs

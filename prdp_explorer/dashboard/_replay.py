@@ -1,4 +1,4 @@
-"""The bar below a race that is over: a scrubber over its epochs, and the fork that goes another way from there."""
+"""The bar below a race: how far it is and, once it is over, a scrubber over its epochs and a fork from any of them."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from ._following import EpochSlider
 
 
 class ReplayBar(pn.viewable.Viewer):
-    """Offered where a race can be moved in time: where it is a replay, or over and kept.
+    """Follows the epochs of a race; where it can be moved in time, a replay or over and kept, a person may.
 
     **Arguments:**
 
@@ -25,8 +25,8 @@ class ReplayBar(pn.viewable.Viewer):
         self.fork = pmui.Button(label="Fork", icon="call_split", variant="outlined", size="small", margin=(8, 8))
         self.fork.on_click(lambda _: on_fork())
         note = pn.pane.HTML(
-            '<span style="font-size:12px;opacity:.75">Drag to see any epoch. To go another way from there, change '
-            "settings in the drawer and press Fork: a new run goes on from this epoch with them.</span>",
+            '<span style="font-size:12px;opacity:.75">When a race is over, drag to see any epoch of it. To go another '
+            "way from there, change settings in the drawer and press Fork.</span>",
             sizing_mode="stretch_width",
             margin=(0, 8),
         )
@@ -35,7 +35,6 @@ class ReplayBar(pn.viewable.Viewer):
             note,
             sizing_mode="stretch_width",
             margin=0,
-            visible=False,
         )
 
     def __panel__(self) -> pmui.Column:
@@ -46,16 +45,18 @@ class ReplayBar(pn.viewable.Viewer):
         wanted, self._wanted = self._wanted, None
         return wanted
 
-    def update(self, race: Race | None, epoch: int) -> None:
-        """Show where a race is; None offers nothing."""
-        self._layout.visible = race is not None
+    def update(self, race: Race | None, epoch: int, *, movable: bool) -> None:
+        """Show where a race is, and whether it can be moved."""
+        self.epoch.disabled = self.fork.disabled = not movable
         if race is None or self._wanted is not None:
             return
-        recordings = race.recordings
-        last = max(run.epoch for run in race.runs.values())
-        end = max(1, last if recordings is None else max(each.last_epoch for each in recordings.values()))
-        if self.epoch.end != end:
-            self.epoch.end = end
+        end = max(run.settings.epochs for run in race.runs.values())
+        if movable:
+            recordings = race.recordings
+            reached = [run.epoch for run in race.runs.values()]
+            end = max(reached if recordings is None else [each.last_epoch for each in recordings.values()])
+        if self.epoch.end != max(end, 1):
+            self.epoch.end = max(end, 1)
         self._slider.follow(epoch)
 
     def _want(self, epoch: int) -> None:

@@ -32,6 +32,11 @@ def story(prdp: Run | None, full: Run | None) -> str:
     iterations, seconds, error = (
         mine[name] / others[name] for name in ("cumulative_iterations", "cumulative_seconds", "validation")
     )
+    if runs[0].timed_in != runs[1].timed_in:
+        return (
+            f"After {epochs} {names[0]} has spent <b>{iterations:.0%}</b> of the inner iterations of {names[1]}, and "
+            f"its error is <b>{error:.2f} ×</b> that of {names[1]}. Their seconds were measured on different occasions."
+        )
     return (
         f"After {epochs} {names[0]} has spent <b>{iterations:.0%}</b> of the inner iterations and "
         f"<b>{seconds:.0%}</b> of the seconds of {names[1]}, and its error is <b>{error:.2f} ×</b> that of {names[1]}."

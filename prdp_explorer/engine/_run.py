@@ -60,6 +60,7 @@ class Run:
         self.waited_for: set[str] = set()
         self.stop_wanted = False
         self.played = False
+        self.timed_apart: str | None = None
         self._room = settings.largest_iterations
         self._lock = threading.Lock()
 
@@ -67,6 +68,11 @@ class Run:
     def ended(self) -> bool:
         """Whether the run is over, for whatever reason."""
         return self.state in ENDED
+
+    @property
+    def timed_in(self) -> str:
+        """The race in which its seconds were measured: those of different races are not worth comparing."""
+        return self.timed_apart or self.race.id
 
     @property
     def epoch(self) -> int:
@@ -137,6 +143,7 @@ class Run:
         """Be a kept run up to an epoch, to be played from there on (for the engine)."""
         playback = Playback(recording)
         self.id, self.training, self.played = recording.kept.id, playback, True
+        self.timed_apart = recording.kept.race
         self.play_on(playback, epoch + 1)
 
     def play_on(self, playback: Playback, epochs: int) -> None:

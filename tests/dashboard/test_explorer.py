@@ -79,7 +79,7 @@ class TestCommands:
         tick_until(explorer, lambda: states(explorer) == {"finished"})
         explorer.tick()
         assert status(explorer) == "Finished · epoch 100 of 100"
-        assert explorer._progress.value == 100
+        assert (explorer.replay.epoch.value, explorer.replay.epoch.end) == (100, 100)
         assert not explorer.start.disabled
         assert not explorer.controls.scenario.disabled
         for label, run in explorer.race.runs.items() if explorer.race else ():

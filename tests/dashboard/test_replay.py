@@ -70,9 +70,9 @@ def headline(explorer: Explorer) -> str:
 
 
 def test_a_race_that_is_over_is_moved_and_replayed(explorer: Explorer):
-    assert not explorer.replay._layout.visible
+    assert explorer.replay.epoch.disabled
     race = raced(explorer)
-    assert explorer.replay._layout.visible
+    assert not explorer.replay.epoch.disabled
     assert (explorer.replay.epoch.end, explorer.replay.epoch.value) == (100, 100)
     end = headline(explorer)
     explorer.replay.epoch.value = 40
@@ -159,9 +159,13 @@ def test_full_physics_is_reused_unless_that_is_switched_off(explorer: Explorer):
     again = raced(explorer)
     assert (again.runs[FULL_LABEL].id, again.runs[FULL_LABEL].played) == (first.id, True)
     assert "Not trained again" in explorer.history._pane.object
+    assert "seconds of" not in headline(explorer)
+    assert headline(explorer).endswith("Their seconds were measured on different occasions.")
+    assert "different occasions" in str(getattr(explorer.costs._seconds.title, "text", ""))
     explorer.controls.reuse.value = False
     assert not raced(explorer).runs[FULL_LABEL].played
-    assert len(explorer.engine.store.runs()) == 5
+    assert "of the seconds of full physics" in headline(explorer)
+    tick_until(explorer, lambda: len(explorer.engine.store.runs()) == 5)
 
 
 def test_a_rate_changed_on_the_way_reaches_a_reused_run_as_well(explorer: Explorer):
@@ -237,7 +241,7 @@ def test_where_runs_are_not_kept_nothing_is_moved(engine: Engine):
     for run in explorer._runs:
         run.enter("stopped", "Stopped.")
     explorer.tick()
-    assert not explorer.replay._layout.visible
+    assert explorer.replay.epoch.disabled
     assert explorer.pause.disabled
 
 
