@@ -42,11 +42,11 @@ notebooks: .venv/test
 	@touch $@
 
 .venv/serve: .venv/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable ".[export]"
 	@touch $@
 
 .venv/test: .venv/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable ".[test,notebook]"
+	$(BIN)/python -m pip install --quiet --editable ".[test,notebook,export]"
 	@touch $@ .venv/serve
 
 clean:

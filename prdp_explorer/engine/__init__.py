@@ -10,6 +10,9 @@ from ._log import Snapshot as Snapshot
 from ._log import as_records as as_records
 from ._matching import full_physics_by_run as full_physics_by_run
 from ._matching import is_full_physics as is_full_physics
+from ._portable import export_run as export_run
+from ._portable import import_runs as import_runs
+from ._portable import written_whole as written_whole
 from ._programs import forget_programs as forget_programs
 from ._python import python_lines as python_lines
 from ._run import ENDED as ENDED
@@ -29,5 +32,10 @@ from ._store import STORE_VARIABLE as STORE_VARIABLE
 from ._store import Store as Store
 from ._store import StoredRun as StoredRun
 from ._store import default_place as default_place
+from ._take_away import fields_dataset as fields_dataset
+from ._take_away import optional_module as optional_module
+from ._take_away import problem_of as problem_of
+from ._take_away import records_csv as records_csv
+from ._take_away import write_fields as write_fields
 from ._training import TrainingRecords as TrainingRecords
 from ._training import train as train

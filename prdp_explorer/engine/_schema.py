@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,6 +120,11 @@ def transaction(connection: sqlite3.Connection, begin: str) -> Iterator[Any]:
         raise
 
 
+_DAMAGES = (ValueError, LookupError, TypeError, OverflowError, EOFError, zipfile.BadZipFile, RuntimeError, struct.error,
+            MemoryError)  # fmt: skip
+"""What reading contents that are not what they should be raises, those that claim to be huge included."""
+
+
 @contextlib.contextmanager
 def in_words(place: str) -> Iterator[None]:
     """What SQLite and damaged contents raise, as `StoreError`."""
@@ -132,5 +138,5 @@ def in_words(place: str) -> Iterator[None]:
         raise StoreError(f"{place!r} is no store of runs, or is damaged: {error}. Choose another file.") from error
     except OSError as error:
         raise StoreError(f"The store {place!r} cannot be used: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, OverflowError, zipfile.BadZipFile, EOFError, RecursionError) as error:
+    except _DAMAGES as error:
         raise StoreError(f"The store {place!r} holds damaged contents: {error}.") from error

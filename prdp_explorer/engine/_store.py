@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -39,6 +39,17 @@ RESUMABLE = frozenset({"interrupted", "stopped"})
 
 PURGE_SECONDS = 30 * 24 * 3600.0
 """How long a deleted run can be brought back."""
+
+Contents = Mapping[str, list[dict[str, Any]]]
+"""What a store holds of one run: the rows of each table, as values by column."""
+
+_HELD = {
+    "runs": "SELECT * FROM runs WHERE number = ?",
+    "records": "SELECT * FROM records WHERE run = ?",
+    "events": "SELECT * FROM events WHERE run = ?",
+    "snapshots": "SELECT * FROM snapshots WHERE run = ?",
+    "checkpoints": "SELECT * FROM checkpoints WHERE run = ?",
+}
 
 
 @dataclass(frozen=True)
@@ -253,6 +264,42 @@ class Store:
             leaves = _unpacked(found[2])
             return Checkpoint(found[0], tuple(leaves[name] for name in sorted(leaves)), json.loads(found[1]))
 
+    def contents(self, run_id: str) -> Contents:
+        """All that the file holds of a run, for `insert`. One under way is interrupted there: nobody trains a copy."""
+        with self._reading() as execute:
+            row = self._row(execute, run_id)
+            run = _stored(row, {})
+            tables = {
+                name: [dict(held) for held in execute(select, (row["number"],))] for name, select in _HELD.items()
+            }
+            for name, rows in tables.items():
+                _check_columns(execute, name, rows)
+        status, message = run.status, run.message
+        if status in ACTIVE:
+            status, message = "interrupted", f"Interrupted after epoch {run.epochs}: copied while it trained elsewhere."
+        tables["runs"][0].update(status=status, message=message, owner="")
+        return tables
+
+    def insert(self, runs: Iterable[Contents]) -> None:
+        """Add runs as `contents` gave them, all or nothing.
+
+        **Raises:** `StoreError` if one of them, or one of its label in its race, is here already, be it deleted.
+        """
+        with self._writing() as execute:
+            for tables in runs:
+                (run,) = tables["runs"]
+                same = execute(
+                    "SELECT id, deleted FROM runs WHERE id = :id OR (race = :race AND label = :label)", run
+                ).fetchone()
+                if same is not None:
+                    undo = f"; `delete {same['id']} --undo` brings it back" if same["deleted"] is not None else ""
+                    what = "" if same["id"] == run["id"] else f" as {run['label']!r} of the same race"
+                    raise StoreError(f"The run {same['id']!r} is in {self.place!r} already{what}{undo}.")
+                number = _insert(execute, "runs", {name: run[name] for name in run if name != "number"})
+                for table in _HELD:
+                    for row in tables[table] if table != "runs" else ():
+                        _insert(execute, table, {**row, "run": number})
+
     def delete(self, run_id: str) -> None:
         """Hide a run; `restore` brings it back for 30 days. What was deleted before that goes for good."""
         self._change("UPDATE runs SET deleted = ? WHERE id = ? AND deleted IS NULL", time.time(), run_id)
@@ -344,6 +391,24 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
 def _check_kind(what: str, value: Any, kinds: tuple[type, ...]) -> None:
     if not isinstance(value, kinds):
         raise ValueError(f"{what} is a {type(value).__name__}")
+
+
+def _check_columns(execute: Any, table: str, rows: list[dict[str, Any]]) -> None:
+    """Refuse values of another type than the table declares, which SQLite lets pass."""
+    declared = execute('SELECT name, type, "notnull" FROM pragma_table_info(?)', (table,)).fetchall()
+    for name, kind, never_null in declared:
+        allowed = (_TYPES[kind],) if never_null else (_TYPES[kind], type(None))
+        for row in rows:
+            _check_kind(f"the {name} of {table}", row[name], allowed)
+
+
+_TYPES = {"TEXT": str, "INTEGER": int, "REAL": float, "BLOB": bytes}
+
+
+def _insert(execute: Any, table: str, row: Mapping[str, Any]) -> int:
+    """Add a row, whatever columns its version has. Their names are those of `TABLES`, never a file's own."""
+    places = ", ".join(f":{name}" for name in row)
+    return execute(" ".join(("INSERT INTO", table, f"({', '.join(row)})", "VALUES", f"({places})")), row).lastrowid
 
 
 def _alive(owner: str, seen: float) -> bool:
