@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from bokeh.models import ColumnDataSource, FactorRange, Range1d
+from bokeh.models import BasicTickFormatter, ColumnDataSource, FactorRange, Range1d
 from bokeh.plotting import figure
 
+from ._curves import SAVING_MARKS
 from ._source import RunSource
 from ._theme import (
     FULL_COLOR,
@@ -14,6 +15,7 @@ from ._theme import (
     as_pane,
     card,
     legend,
+    legend_html,
     make_figure,
     set_title,
 )
@@ -42,6 +44,7 @@ class Costs:
         self._factors = FactorRange(factors=list(self._names))
         self._spent = ColumnDataSource({name: [] for name in _SPENT})
         self._saved = ColumnDataSource(_saved_columns())
+        self._legend = legend(*SAVING_MARKS)
         iterations, self._iterations_range = self._make("Cumulative inner iterations", "inner iterations", "iterations")
         seconds, self._seconds_range = self._make(_SECONDS, "seconds of computing", "seconds")
         self._seconds = seconds
@@ -56,10 +59,7 @@ class Costs:
         self.view = card(
             as_pane(iterations),
             as_pane(seconds),
-            legend(
-                ("area", PR_SAVING_COLOR, "saved by refining late (PR)"),
-                ("hatched", IC_SAVING_COLOR, "saved by never converging fully (IC)"),
-            ),
+            self._legend,
         )
 
     def name(self, prdp: str, full: str) -> None:
@@ -68,6 +68,7 @@ class Costs:
         self._spent.data = {name: [] for name in _SPENT}
         self._saved.data = _saved_columns()
         self._factors.factors = [name for name in self._names if name]
+        self._legend.object = legend_html(*(SAVING_MARKS if prdp else ()))
         occasions = {source.run.timed_in for source in (self._prdp, self._full) if source.run is not None}
         set_title(self._seconds, _SECONDS if len(occasions) < 2 else f"{_SECONDS}, measured on different occasions")
 
@@ -98,18 +99,11 @@ class Costs:
         self._seconds_range.end = _room(*seconds.values())
 
     def _savings(self) -> tuple[int, int, int] | None:
-        """Where on PRDP's bar begins what was saved by refining late, by never converging fully, and where it ends."""
         run, prdp, full = self._prdp.run, self._prdp.last, self._full.run
         if run is None or prdp is None:
             return None
-        epochs, final, spent = (int(prdp[name]) for name in ("epoch", "iterations", "cumulative_iterations"))
-        late = max(spent, epochs * final)
-        problem = run.settings.problem
-        whole = epochs * (problem.full_iterations if full is None else full.settings.largest_iterations)
-        last = self._full.last
-        if last is not None and last["epoch"] == epochs:
-            whole = int(last["cumulative_iterations"])  # what it did spend: its K may have been edited on the way
-        return spent, late, max(late, whole)
+        whole = run.settings.problem.full_iterations if full is None else full.settings.largest_iterations
+        return savings(prdp, whole, self._full.last)
 
     def _make(self, title: str, label: str, column: str) -> tuple[figure, Range1d]:
         x_range = Range1d(start=0, end=1)
@@ -118,12 +112,31 @@ class Costs:
             min_border_left=90,
         )  # fmt: skip
         plot.ygrid.visible = False
+        plot.xaxis.formatter = BasicTickFormatter(use_scientific=False)
         plot.hbar(y="name", right=column, height=0.5, source=self._spent, color="color")
         plot.text(
             x=f"{column}_label_at", y="name", text=f"{column}_label", source=self._spent, text_baseline="middle",
             text_font_size="12px", x_offset=6, text_color="#7B7B7B",
         )  # fmt: skip
         return plot, x_range
+
+
+def savings(prdp: Any, full_iterations: int, full: Any = None) -> tuple[int, int, int]:
+    """Where on PRDP's bar begins what was saved by refining late, by never converging fully, and where it ends.
+
+    **Arguments:**
+
+    - `prdp`: a record of PRDP, a row of its log.
+    - `full_iterations`: K of full physics.
+    - `full`: the last record of a full-physics run. Of the same epoch, what it did spend counts: its K may have been
+      edited on the way.
+    """
+    epochs, final, spent = (int(prdp[name]) for name in ("epoch", "iterations", "cumulative_iterations"))
+    late = max(spent, epochs * final)
+    whole = epochs * full_iterations
+    if full is not None and full["epoch"] == epochs:
+        whole = int(full["cumulative_iterations"])
+    return spent, late, max(late, whole)
 
 
 def _saved_columns(*bars: tuple[str, int, int, int]) -> dict[str, Any]:

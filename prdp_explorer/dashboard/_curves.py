@@ -21,6 +21,12 @@ from ._theme import (
     make_figure,
 )
 
+SAVING_MARKS = (
+    ("area", PR_SAVING_COLOR, "saved by refining late (PR)"),
+    ("hatched", IC_SAVING_COLOR, "saved by never converging fully (IC)"),
+)
+"""What was saved, in a legend."""
+
 
 class Curves:
     """Three views that share the sources of the two runs, so that what is streamed once moves all of them.
@@ -56,8 +62,7 @@ class Curves:
         self._error_legend.object = legend_html(*lines)
         self._iterations_legend.object = legend_html(
             *((kind, color, f"K of {name}") for kind, color, name in lines),
-            ("area", PR_SAVING_COLOR, "saved by refining late (PR)"),
-            ("hatched", IC_SAVING_COLOR, "saved by never converging fully (IC)"),
+            *(SAVING_MARKS if prdp else ()),
         )
 
     def set_extent(self, epochs: int, iterations: int) -> None:
@@ -73,7 +78,8 @@ class Curves:
         largest = max(self._prdp.largest, self._full.largest)
         if 0 < smallest <= largest:
             # Whole decades, so that the axis has labels and moves rarely.
-            start = 10.0 ** np.floor(np.log10(smallest))
+            # A hair below: rounding makes two decades less than two, of which Bokeh labels the upper part only.
+            start = 10.0 ** np.floor(np.log10(smallest)) * (1 - 1e-9)
             end = 10.0 ** np.floor(np.log10(largest) + 1)
             if (start, end) != (self._errors.start, self._errors.end):
                 self._errors.update(start=start, end=end, reset_start=start, reset_end=end)

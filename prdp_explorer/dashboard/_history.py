@@ -2,14 +2,22 @@
 
 import html
 from collections import deque
+from collections.abc import Sequence
 
+import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
-from ..engine import Race, as_records
+from ..engine import Event, Race, as_records
 from ._theme import card
 
 LINES_SHOWN = 100
+
+
+def told(rows: np.ndarray, events: Sequence[Event]) -> list[tuple[int, str]]:
+    """What is worth telling of records and events, in words, each with the epoch after which it happened."""
+    refined = [(record.epoch, record.explanation) for record in as_records(rows[rows["refined"]])]
+    return refined + [(event.epoch - 1, event.message) for event in events if event.name != "queued"]
 
 
 class History(pn.viewable.Viewer):
@@ -44,8 +52,7 @@ class History(pn.viewable.Viewer):
             rows = run.log.read(records_read)
             events = run.log.events[events_read:]
             self._cursors[label] = (records_read + len(rows), events_read + len(events))
-            new += [(record.epoch, label, record.explanation) for record in as_records(rows[rows["refined"]])]
-            new += [(event.epoch - 1, label, event.message) for event in events if event.name != "queued"]
+            new += [(epoch, label, text) for epoch, text in told(rows, events)]
         if new:
             self._lines.extend(sorted(new, key=lambda line: line[0]))
             self._write()
