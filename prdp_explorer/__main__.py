@@ -2,25 +2,20 @@
 
 import argparse
 import contextlib
-import csv
-import io
-import json
-import math
 import sys
 from collections.abc import Callable, Sequence
-from datetime import datetime
-from pathlib import Path
 from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from ._kept_commands import EXPORTS, delete, export, import_, report, runs, show
+from ._output import check_writable, write_json
 from .engine import (
     METRICS,
     STORE_VARIABLE,
     Engine,
     Run,
     Store,
-    StoredRun,
     StoreError,
     default_place,
     not_offered,
@@ -76,28 +71,35 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--differentiation", metavar="MODE", help="how the gradient passes the inner solver")
     run.add_argument("--seed", type=_number(int), default=0, metavar="N", help="default 0")
     run.add_argument("--epochs", type=_number(int), metavar="N", help="default: the preset's")
+    files = {
+        "export": "the file to write; - for CSV on standard output",
+        "import": "the file to read",
+        "report": "the .html file to write",
+    }
     kept = []
     for name, function, words in (
-        ("runs", _runs, "the runs that are kept, newest first"),
-        ("show", _show, "a run: its settings, and what happened"),
-        ("export", _export, "a run's records as CSV"),
+        ("runs", runs, "the runs that are kept, newest first"),
+        ("show", show, "a run: its settings, and what happened"),
+        ("export", export, f"a run as a file of a kind that its ending chooses: {', '.join(EXPORTS)}"),
+        ("import", import_, "take in the runs of a .prdp file"),
+        ("report", report, "a run as one HTML page that needs no network"),
         ("resume", _resume, "go on with a run that was interrupted or stopped"),
-        ("delete", _delete, "hide a run, or bring it back"),
+        ("delete", delete, "hide a run, or bring it back"),
     ):
         command = commands.add_parser(name, help=words)
         command.set_defaults(command=function)
-        if name != "runs":
+        if name not in ("runs", "import"):
             command.add_argument("id", metavar="ID", help="a run's, as `runs` shows it")
-        if name == "export":
-            command.add_argument("file", metavar="FILE", help="the CSV file to write; - for standard output")
+        if name in files:
+            command.add_argument("file", metavar="FILE", help=files[name])
         if name == "delete":
             command.add_argument("--undo", action="store_true", help="bring a deleted run back")
-        kept.append((name, command))
-    for command in (run, *(command for _, command in kept)):
+        kept.append(command)
+    for command in (run, *kept):
         command.add_argument(
             "--store", metavar="FILE", help=f"where runs are kept; default ${STORE_VARIABLE}, or {default_place()}"
         )
-    for command in (listing, run, *(command for name, command in kept if name not in ("export", "delete"))):
+    for command in (listing, run, *kept):
         command.add_argument("--json", metavar="FILE", help="write the result as JSON; - for standard output")
     return parser
 
@@ -138,7 +140,7 @@ def _list(options: argparse.Namespace) -> int:
         for scenario in SCENARIOS.values()
     ]
     if options.json is not None:
-        _write_json(scenarios, options.json)
+        write_json(scenarios, options.json)
     if options.json != "-":
         for scenario in scenarios:
             print(f"{scenario['id']}: {scenario['title']}")
@@ -181,8 +183,7 @@ def _run(options: argparse.Namespace) -> int:
                 "tolerance; give the ones or the others. With a tolerance K is bounded by --maximum."
             )
         controller = {"kind": "prdp-tolerance" if by_tolerance else "prdp", **prdp_values}
-    if options.json not in (None, "-"):
-        _check_writable(options.json)
+    check_writable(options.json)
     settings = settings_for(
         options.scenario,
         controller,
@@ -206,8 +207,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    if options.json not in (None, "-"):
-        _check_writable(options.json)
+    check_writable(options.json)
     store = Store(options.store, must_exist=True)
     with contextlib.closing(store), contextlib.closing(Engine(store)) as engine:
         runs = engine.resume(options.id).runs.values()
@@ -257,82 +257,9 @@ def _trained(engine: Engine, run: Run) -> dict[str, Any]:
 
 def _tell(result: dict[str, Any], options: argparse.Namespace) -> None:
     if options.json is not None:
-        _write_json(result, options.json)
+        write_json(result, options.json)
     if options.json != "-":
         _print_summary(result)
-
-
-def _runs(options: argparse.Namespace) -> int:
-    with contextlib.closing(Store(options.store, must_exist=True)) as store:
-        kept = [_listed(run) for run in store.runs()]
-    if options.json is not None:
-        _write_json(kept, options.json)
-    if options.json != "-":
-        for run in kept:
-            when = datetime.fromtimestamp(run["created"]).astimezone().strftime("%Y-%m-%d %H:%M")
-            error = "" if run["validation"] is None else f", error {run['validation']:.4g}"
-            print(
-                f"{run['id']}  {when}  {run['scenario']} ({run['preset']}), {run['label']}: {run['status']} after "
-                f"{run['epochs']} of {run['epochs_requested']} epochs{error}"
-            )
-        if not kept:
-            print("No run is kept yet.")
-    return 0
-
-
-def _listed(run: StoredRun) -> dict[str, Any]:
-    """A kept run as plain data."""
-    return {
-        **{name: getattr(run, name) for name in ("id", "label", "race", "created", "status", "message", "epochs")},
-        **{name: run.settings.get(name) for name in ("scenario", "preset", "seed", "solver", "differentiation")},
-        "epochs_requested": run.settings.get("epochs"),
-        **{name: run.summary.get(name) for name in ("validation", "iterations", "seconds")},
-        "note": run.note,
-    }
-
-
-def _show(options: argparse.Namespace) -> int:
-    with contextlib.closing(Store(options.store, must_exist=True)) as store:
-        run, log = store.run(options.id), store.log(options.id)
-    told = {
-        **_listed(run),
-        "settings": run.settings,
-        "made_with": run.made_with,
-        "events": [
-            {"epoch": event.epoch, "name": event.name, "values": dict(event.values), "message": event.message}
-            for event in log.events
-        ],
-    }
-    if options.json is not None:
-        _write_json(told, options.json)
-    if options.json != "-":
-        print(f"{run.id}: {run.label}, {run.message or run.status}")
-        for title, values in (("settings", run.settings), ("result", run.summary), ("made with", run.made_with)):
-            print(f"{title}: " + ", ".join(f"{name} {value}" for name, value in values.items()))
-        for event in log.events:
-            print(f"  epoch {event.epoch}: {event.message}")
-    return 0
-
-
-def _export(options: argparse.Namespace) -> int:
-    if options.file != "-":
-        _check_writable(options.file, "FILE")
-    with contextlib.closing(Store(options.store, must_exist=True)) as store:
-        rows = store.log(options.id).read()
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(rows.dtype.names or ())
-    writer.writerows(rows.tolist())
-    _write(text.getvalue(), options.file, "FILE")
-    return 0
-
-
-def _delete(options: argparse.Namespace) -> int:
-    with contextlib.closing(Store(options.store, must_exist=True)) as store:
-        (store.restore if options.undo else store.delete)(options.id)
-    undo = f"`delete {options.id} --undo` brings it back"
-    print(f"{options.id} is {'back' if options.undo else f'deleted; {undo}'}.")
-    return 0
 
 
 def _print_summary(result: dict[str, Any]) -> None:
@@ -348,40 +275,6 @@ def _print_summary(result: dict[str, Any]) -> None:
         )
     seconds = result["seconds"]
     print(f"seconds: setup {seconds['setup']:.2f}, compile {seconds['compile']:.2f}, train {seconds['train']:.2f}")
-
-
-def _check_writable(file: str, name: str = "`--json`") -> None:
-    """Refuse a bad path before training rather than after it, without touching the file."""
-    path = Path(file)
-    try:
-        possible = not path.is_dir() and path.absolute().parent.is_dir()
-    except (OSError, ValueError):  # a name that no file can have
-        possible = False
-    if not possible:
-        raise ValueError(f"{name} must be a file in an existing folder, or -; got {file!r}.")
-
-
-def _write_json(value: Any, file: str) -> None:
-    _write(json.dumps(_finite(value), indent=1, allow_nan=False) + "\n", file, "`--json`")
-
-
-def _write(text: str, file: str, name: str) -> None:
-    if file == "-":
-        sys.stdout.write(text)
-        return
-    try:
-        Path(file).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ValueError(f"{name} could not be written to {file!r}: {error.strerror}.") from None
-
-
-def _finite(value: Any) -> Any:
-    """`value` with null for what JSON has no number for."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 if __name__ == "__main__":

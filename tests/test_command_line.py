@@ -408,10 +408,12 @@ class TestKept:
         rows = list(csv.DictReader(file.read_text().splitlines()))
         assert [float(row["validation"]) for row in rows] == trained["validation"]
         assert [int(row["iterations"]) for row in rows[1:]] == trained["iterations"]
+        capsys.readouterr()
         assert run_main("delete", trained["id"], "--store", store) == 0
         assert "--undo` brings it back" in capsys.readouterr().out
         assert result("runs", "--store", store) == []
-        assert run_main("delete", trained["id"], "--undo", "--store", store) == 0
+        undone = result("delete", trained["id"], "--undo", "--store", store)
+        assert undone == {"id": trained["id"], "deleted": False}
         capsys.readouterr()
         assert run_main("runs", "--store", store) == 0
         assert run_main("show", trained["id"], "--store", store) == 0
@@ -419,6 +421,81 @@ class TestKept:
         assert words.startswith(f"{trained['id']}  20")
         assert "heat-1d (live), PRDP: finished after 7 of 7 epochs, error " in words
         assert "  epoch 8: Finished all 7 epochs." in words
+
+    def test_a_run_is_taken_away_in_every_form_and_comes_in_elsewhere(self, store: str, tmp_path, result, capsys):
+        trained = result("run", "heat-1d", "--epochs", "7", "--store", store)
+        run_id = trained["id"]
+        beginnings = {
+            "csv": b"epoch,iterations,",
+            "nc": b"CDF\2",
+            "png": b"\x89PNG\r\n",
+            "svg": b"<?xml",
+            "prdp": b"SQLite format 3\0",
+            "py": b'"""The run ',
+        }
+        for kind, beginning in beginnings.items():
+            file = str(tmp_path / f"run.{kind.upper()}")
+            told = result("export", run_id, file, "--store", store)
+            assert told == {"id": run_id, "file": file, "format": kind}
+            assert Path(file).read_bytes().startswith(beginning)
+        assert run_main("export", run_id, "-", "--store", store) == 0
+        assert capsys.readouterr().out == (tmp_path / "run.CSV").read_text()
+        report = str(tmp_path / "run.html")
+        told = result("report", run_id, report, "--store", store)
+        assert told == {"id": run_id, "full_physics": None, "file": report, "format": "html"}
+        assert f", {run_id}</title>" in Path(report).read_text()
+        full = result("run", "heat-1d", "--epochs", "7", "--refinement", "constant", "--store", store)
+        assert result("report", run_id, report, "--store", store)["full_physics"] == full["id"]
+        assert result("report", full["id"], report, "--store", store)["full_physics"] is None
+        elsewhere, portable = str(tmp_path / "elsewhere.sqlite"), str(tmp_path / "run.PRDP")
+        assert result("import", portable, "--store", elsewhere) == {"ids": [run_id], "file": portable}
+        (listed,) = result("runs", "--store", elsewhere)
+        assert listed == result("runs", "--store", store)[1]
+        assert result("delete", run_id, "--store", elsewhere) == {"id": run_id, "deleted": True}
+        assert run_main("export", run_id, str(tmp_path / "again.prdp"), "--store", store) == 0
+        assert capsys.readouterr().out == f"{run_id} is in {tmp_path / 'again.prdp'} as prdp.\n"
+        assert run_main("import", portable, "--store", str(tmp_path / "third.sqlite")) == 0
+        assert capsys.readouterr().out == f"{run_id} came from {portable}.\n"
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (
+                ["export", "ID", "run.txt"],
+                "FILE must end in one of .csv, .nc, .png, .svg, .prdp, .py, or be - for CSV; got",
+            ),
+            (["export", "ID", "run"], "FILE must end in one of"),
+            (["export", "ID", "-", "--json", "-"], "cannot both be standard output"),
+            (["export", "ID", "missing/run.csv"], "FILE must be a file in an existing folder"),
+            (["export", "ID", "run.csv", "--json", "missing/x"], "`--json` must be a file in an existing folder"),
+            (["export", "ID", "folder.png"], "FILE must be a file in an existing folder"),
+            (["export", "ID", "runs.prdp"], "is the store itself"),
+            (["export", "ID", "x" * 300 + ".nc"], "FILE must be a file in an existing folder"),
+            (["report", "ID", "run.txt"], "FILE must end in .html"),
+            (["report", "ID", "missing/run.html"], "FILE must be a file in an existing folder"),
+            (["report", "none", "run.html"], "There is no run 'none'"),
+            (["import", "notes.txt"], "'notes.txt' is no store of runs, or is damaged"),
+            (["import", "missing.prdp"], "'missing.prdp' is no file"),
+            (["import", "runs.prdp"], "already."),
+            (["import", "runs.prdp", "--json", "missing/x"], "`--json` must be a file in an existing folder"),
+            (["delete", "ID", "--json", "missing/x"], "`--json` must be a file in an existing folder"),
+        ],
+    )
+    def test_what_cannot_be_taken_away_or_in_is_told_in_a_line(self, arguments, words, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "folder.png").mkdir()
+        (tmp_path / "notes.txt").write_text("nothing " * 1000)
+        store = Store("runs.prdp")
+        store.add("a-1", "run", "a-1", settings_for("heat-1d").to_json())
+        store.close()
+        before = sorted(tmp_path.iterdir())
+        assert run_main(*(word.replace("ID", "a-1") for word in arguments), "--store", "runs.prdp") == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert words in captured.err
+        assert captured.err.count("\n") == 1
+        assert sorted(tmp_path.iterdir()) == before
+        assert [run.id for run in Store("runs.prdp").runs()] == ["a-1"]
 
     def test_a_run_that_was_killed_is_listed_so_and_resumed(self, store: str, result):
         command = [sys.executable, "-m", "prdp_explorer", "run", "heat-1d", "--epochs", "8000", "--store", store]
@@ -435,9 +512,10 @@ class TestKept:
         assert (resumed["id"], resumed["status"], len(resumed["iterations"])) == (run["id"], "finished", 8_000)
         assert result("runs", "--store", store)[0]["status"] == "finished"
 
-    @pytest.mark.parametrize("command", ["show", "resume", "delete", "export"])
+    @pytest.mark.parametrize("command", ["show", "resume", "delete", "export", "report"])
     def test_an_unknown_run_and_a_missing_store_are_told_in_a_line(self, store: str, command: str, capsys):
-        arguments = [command, "heat-1d-0", *(["-"] if command == "export" else []), "--store", store]
+        files = {"export": ["-"], "report": [f"{store}.html"]}
+        arguments = [command, "heat-1d-0", *files.get(command, []), "--store", store]
         assert run_main(*arguments) == 2
         assert "There is no store of runs" in capsys.readouterr().err
         Store(store).close()

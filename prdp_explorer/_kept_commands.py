@@ -1,0 +1,168 @@
+"""The command line's part on kept runs, but for going on with them."""
+
+import argparse
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ._output import check_writable, write_json, write_text
+from .engine import (
+    Store,
+    StoredRun,
+    export_run,
+    full_physics_by_run,
+    import_runs,
+    is_full_physics,
+    python_lines,
+    records_csv,
+    write_fields,
+)
+
+
+def runs(options: argparse.Namespace) -> int:
+    with contextlib.closing(Store(options.store, must_exist=True)) as store:
+        kept = [_listed(run) for run in store.runs()]
+    if options.json is not None:
+        write_json(kept, options.json)
+    if options.json != "-":
+        for run in kept:
+            when = datetime.fromtimestamp(run["created"]).astimezone().strftime("%Y-%m-%d %H:%M")
+            error = "" if run["validation"] is None else f", error {run['validation']:.4g}"
+            print(
+                f"{run['id']}  {when}  {run['scenario']} ({run['preset']}), {run['label']}: {run['status']} after "
+                f"{run['epochs']} of {run['epochs_requested']} epochs{error}"
+            )
+        if not kept:
+            print("No run is kept yet.")
+    return 0
+
+
+def _listed(run: StoredRun) -> dict[str, Any]:
+    """A kept run as plain data."""
+    return {
+        **{name: getattr(run, name) for name in ("id", "label", "race", "created", "status", "message", "epochs")},
+        **{name: run.settings.get(name) for name in ("scenario", "preset", "seed", "solver", "differentiation")},
+        "epochs_requested": run.settings.get("epochs"),
+        **{name: run.summary.get(name) for name in ("validation", "iterations", "seconds")},
+        "note": run.note,
+    }
+
+
+def show(options: argparse.Namespace) -> int:
+    with contextlib.closing(Store(options.store, must_exist=True)) as store:
+        run, log = store.run(options.id), store.log(options.id)
+    told = {
+        **_listed(run),
+        "settings": run.settings,
+        "made_with": run.made_with,
+        "events": [
+            {"epoch": event.epoch, "name": event.name, "values": dict(event.values), "message": event.message}
+            for event in log.events
+        ],
+    }
+    if options.json is not None:
+        write_json(told, options.json)
+    if options.json != "-":
+        print(f"{run.id}: {run.label}, {run.message or run.status}")
+        for title, values in (("settings", run.settings), ("result", run.summary), ("made with", run.made_with)):
+            print(f"{title}: " + ", ".join(f"{name} {value}" for name, value in values.items()))
+        for event in log.events:
+            print(f"  epoch {event.epoch}: {event.message}")
+    return 0
+
+
+def _csv(store: Store, run_id: str, file: str) -> None:
+    write_text(records_csv(store.log(run_id)), file, "FILE")
+
+
+def _python(store: Store, run_id: str, file: str) -> None:
+    write_text(python_lines(store.run(run_id), store.log(run_id)), file, "FILE")
+
+
+def _fields(store: Store, run_id: str, file: str) -> None:
+    write_fields(store.run(run_id), store.log(run_id), file)
+
+
+def _figure(store: Store, run_id: str, file: str) -> None:
+    from .dashboard import KeptRun, write_paper_figure  # takes seconds, which other commands need not wait
+
+    full = _full_physics_of(store, run_id)
+    write_paper_figure(file, KeptRun.read(store, run_id), None if full is None else KeptRun.read(store, full))
+
+
+EXPORTS: Mapping[str, Callable[[Store, str, str], None]] = {
+    ".csv": _csv,
+    ".nc": _fields,
+    ".png": _figure,
+    ".svg": _figure,
+    ".prdp": export_run,
+    ".py": _python,
+}
+"""What writes a run to a file, by the ending of its name."""
+
+
+def export(options: argparse.Namespace) -> int:
+    ending = ".csv" if options.file == "-" else Path(options.file).suffix.lower()
+    if ending not in EXPORTS:
+        raise ValueError(f"FILE must end in one of {', '.join(EXPORTS)}, or be - for CSV; got {options.file!r}.")
+    if options.file == options.json == "-":
+        raise ValueError("FILE and `--json` cannot both be standard output; name a file for one of them.")
+    with _ready(options) as store:
+        EXPORTS[ending](store, options.id, options.file)
+    told = {"id": options.id, "file": options.file, "format": ending[1:]}
+    return _tell(options, told, "" if options.file == "-" else f"{options.id} is in {options.file} as {ending[1:]}.")
+
+
+def import_(options: argparse.Namespace) -> int:
+    check_writable(options.json)
+    with contextlib.closing(Store(options.store)) as store:
+        ids = import_runs(store, options.file)
+    return _tell(options, {"ids": ids, "file": options.file}, f"{', '.join(ids)} came from {options.file}.")
+
+
+def report(options: argparse.Namespace) -> int:
+    if Path(options.file).suffix.lower() != ".html":
+        raise ValueError(f"FILE must end in .html; got {options.file!r}.")
+    with _ready(options) as store:
+        from . import dashboard  # takes seconds, which other commands need not wait
+
+        full = _full_physics_of(store, options.id)
+        write_text(dashboard.report(store, options.id, full), options.file, "FILE")
+    against = f", beside full physics {full}" if full else ""
+    told = {"id": options.id, "full_physics": full, "file": options.file, "format": "html"}
+    return _tell(options, told, f"{options.id}{against} is in {options.file}.")
+
+
+def delete(options: argparse.Namespace) -> int:
+    check_writable(options.json)
+    with contextlib.closing(Store(options.store, must_exist=True)) as store:
+        (store.restore if options.undo else store.delete)(options.id)
+    undo = f"`delete {options.id} --undo` brings it back"
+    words = f"{options.id} is {'back' if options.undo else f'deleted; {undo}'}."
+    return _tell(options, {"id": options.id, "deleted": not options.undo}, words)
+
+
+@contextlib.contextmanager
+def _ready(options: argparse.Namespace) -> Iterator[Store]:
+    """The store to read from, after a look at the files to write."""
+    check_writable(options.json)
+    check_writable(options.file, "FILE")
+    with contextlib.closing(Store(options.store, must_exist=True)) as store:
+        yield store
+
+
+def _full_physics_of(store: Store, run_id: str) -> str | None:
+    """The full-physics run to compare a run with, if one is kept and it is not full physics itself."""
+    full = full_physics_by_run(store.runs()).get(run_id)
+    return None if full is None or is_full_physics(store.run(run_id)) else full.id
+
+
+def _tell(options: argparse.Namespace, told: Any, words: str) -> int:
+    """Say what was done: as JSON where that is wanted, and in words unless the JSON goes to standard output."""
+    if options.json is not None:
+        write_json(told, options.json)
+    if words and options.json != "-":
+        print(words)
+    return 0
