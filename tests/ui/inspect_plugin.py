@@ -36,6 +36,7 @@ class Inspect(RequestHandler):
 
 def _tell(run: Run) -> dict[str, Any]:
     return {
+        "id": run.id,
         "state": run.state,
         "epoch": run.epoch,
         "settings": run.settings.to_json(),

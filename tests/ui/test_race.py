@@ -54,7 +54,8 @@ def test_it_trains_at_a_pace_that_a_person_can_follow_and_takes_commands(view: V
     view.stop.click()
     view.expect_state("Stopped")
     expect(view.start).to_be_enabled()
-    expect(view.pause).to_be_disabled()
+    expect(view.pause).to_have_count(0)
+    expect(view.replay).to_be_enabled()
     stopped, first = view.epoch, view.race
     assert 0 < stopped < 100
     view.start.click()

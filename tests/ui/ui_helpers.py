@@ -69,8 +69,9 @@ class View:
 
     def __init__(self, page: Page, server: Server):
         self.page, self.server = page, server
-        self.start, self.pause, self.resume, self.step, self.stop = (
-            page.get_by_role("button", name=name, exact=True) for name in ("Start", "Pause", "Resume", "Step", "Stop")
+        self.start, self.pause, self.resume, self.replay, self.step, self.stop, self.fork = (
+            page.get_by_role("button", name=name, exact=True)
+            for name in ("Start", "Pause", "Resume", "Replay", "Step", "Stop", "Fork")
         )
         self.status = page.get_by_role("status")
         self.log = page.get_by_role("log")
