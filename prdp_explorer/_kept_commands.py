@@ -2,23 +2,14 @@
 
 import argparse
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ._output import check_writable, write_json, write_text
-from .engine import (
-    Store,
-    StoredRun,
-    export_run,
-    full_physics_by_run,
-    import_runs,
-    is_full_physics,
-    python_lines,
-    records_csv,
-    write_fields,
-)
+from ._output import check_writable, write_json
+from .engine import EXPORTS, Store, StoredRun, import_runs, records_csv
 
 
 def runs(options: argparse.Namespace) -> int:
@@ -42,11 +33,14 @@ def runs(options: argparse.Namespace) -> int:
 def _listed(run: StoredRun) -> dict[str, Any]:
     """A kept run as plain data."""
     return {
-        **{name: getattr(run, name) for name in ("id", "label", "race", "created", "status", "message", "epochs")},
+        **{
+            name: getattr(run, name)
+            for name in ("id", "name", "label", "race", "created", "status", "message", "epochs")
+        },
         **{name: run.settings.get(name) for name in ("scenario", "preset", "seed", "solver", "differentiation")},
         "epochs_requested": run.settings.get("epochs"),
         **{name: run.summary.get(name) for name in ("validation", "iterations", "seconds")},
-        "note": run.note,
+        **{name: getattr(run, name) for name in ("parent", "parent_epoch", "note")},
     }
 
 
@@ -65,7 +59,9 @@ def show(options: argparse.Namespace) -> int:
     if options.json is not None:
         write_json(told, options.json)
     if options.json != "-":
-        print(f"{run.id}: {run.label}, {run.message or run.status}")
+        print(f"{run.id}: {run.name or run.label}, {run.message or run.status}")
+        if run.parent is not None:
+            print(f"forked from {run.parent} after epoch {run.parent_epoch}")
         for title, values in (("settings", run.settings), ("result", run.summary), ("made with", run.made_with)):
             print(f"{title}: " + ", ".join(f"{name} {value}" for name, value in values.items()))
         for event in log.events:
@@ -73,44 +69,30 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _csv(store: Store, run_id: str, file: str) -> None:
-    write_text(records_csv(store.log(run_id)), file, "FILE")
+_FIGURES = (".png", ".svg")
 
 
-def _python(store: Store, run_id: str, file: str) -> None:
-    write_text(python_lines(store.run(run_id), store.log(run_id)), file, "FILE")
+def _writer(ending: str) -> Callable[[Store, str, str], None]:
+    """What writes a run to a file whose name ends so."""
+    if ending in EXPORTS:
+        return EXPORTS[ending]
+    from .dashboard import EXPORTS as WITH_PICTURES  # takes seconds, which the others need not wait
 
-
-def _fields(store: Store, run_id: str, file: str) -> None:
-    write_fields(store.run(run_id), store.log(run_id), file)
-
-
-def _figure(store: Store, run_id: str, file: str) -> None:
-    from .dashboard import KeptRun, write_paper_figure  # takes seconds, which other commands need not wait
-
-    full = _full_physics_of(store, run_id)
-    write_paper_figure(file, KeptRun.read(store, run_id), None if full is None else KeptRun.read(store, full))
-
-
-EXPORTS: Mapping[str, Callable[[Store, str, str], None]] = {
-    ".csv": _csv,
-    ".nc": _fields,
-    ".png": _figure,
-    ".svg": _figure,
-    ".prdp": export_run,
-    ".py": _python,
-}
-"""What writes a run to a file, by the ending of its name."""
+    return WITH_PICTURES[ending]
 
 
 def export(options: argparse.Namespace) -> int:
     ending = ".csv" if options.file == "-" else Path(options.file).suffix.lower()
-    if ending not in EXPORTS:
-        raise ValueError(f"FILE must end in one of {', '.join(EXPORTS)}, or be - for CSV; got {options.file!r}.")
+    if ending not in (*EXPORTS, *_FIGURES):
+        known = ", ".join((*EXPORTS, *_FIGURES))
+        raise ValueError(f"FILE must end in one of {known}, or be - for CSV; got {options.file!r}.")
     if options.file == options.json == "-":
         raise ValueError("FILE and `--json` cannot both be standard output; name a file for one of them.")
     with _ready(options) as store:
-        EXPORTS[ending](store, options.id, options.file)
+        if options.file == "-":
+            sys.stdout.write(records_csv(store.log(options.id)))
+        else:
+            _writer(ending)(store, options.id, options.file)
     told = {"id": options.id, "file": options.file, "format": ending[1:]}
     return _tell(options, told, "" if options.file == "-" else f"{options.id} is in {options.file} as {ending[1:]}.")
 
@@ -126,13 +108,10 @@ def report(options: argparse.Namespace) -> int:
     if Path(options.file).suffix.lower() != ".html":
         raise ValueError(f"FILE must end in .html; got {options.file!r}.")
     with _ready(options) as store:
-        from . import dashboard  # takes seconds, which other commands need not wait
-
-        full = _full_physics_of(store, options.id)
-        write_text(dashboard.report(store, options.id, full), options.file, "FILE")
-    against = f", beside full physics {full}" if full else ""
-    told = {"id": options.id, "full_physics": full, "file": options.file, "format": "html"}
-    return _tell(options, told, f"{options.id}{against} is in {options.file}.")
+        _writer(".html")(store, options.id, options.file)
+    return _tell(
+        options, {"id": options.id, "file": options.file, "format": "html"}, f"{options.id} is in {options.file}."
+    )
 
 
 def delete(options: argparse.Namespace) -> int:
@@ -151,12 +130,6 @@ def _ready(options: argparse.Namespace) -> Iterator[Store]:
     check_writable(options.file, "FILE")
     with contextlib.closing(Store(options.store, must_exist=True)) as store:
         yield store
-
-
-def _full_physics_of(store: Store, run_id: str) -> str | None:
-    """The full-physics run to compare a run with, if one is kept and it is not full physics itself."""
-    full = full_physics_by_run(store.runs()).get(run_id)
-    return None if full is None or is_full_physics(store.run(run_id)) else full.id
 
 
 def _tell(options: argparse.Namespace, told: Any, words: str) -> int:

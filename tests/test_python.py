@@ -8,7 +8,7 @@ import pytest
 from training_helpers import PATIENCE, TOY, recorder_of, timeless, wait_for_adjustment, wait_for_epoch
 
 from prdp_explorer import PRDP, Constant, Engine, Run, train
-from prdp_explorer.engine import Store, python_lines
+from prdp_explorer.engine import IN_MEMORY, Event, Store, python_lines, settings_for
 from prdp_explorer.refinement import Scheduled, TolerancePRDP
 
 
@@ -74,6 +74,21 @@ def test_a_problem_of_ones_own_is_its_authors(keeping: Engine):
     run = keeping.start(TOY, epochs=2)
     with pytest.raises(ValueError, match="Toy is a problem of one's own"):
         executed(keeping, run)
+
+
+def test_what_a_hostile_file_says_does_not_become_code():
+    store = Store(IN_MEMORY)
+    settings = settings_for("heat-1d").to_json()
+    evil = 'x\nimport os\nos._exit(7)\n"""'
+    store.add(evil, evil, evil, settings)
+    store.write(evil, status=evil, message=evil, rows=(), first=0, events=[Event(3, "adjust", {evil: evil})])  # type: ignore
+    lines = python_lines(store.run(evil), store.log(evil))
+    assert [line for line in lines.splitlines() if "os" in line and not line.lstrip().startswith(("#", "(3, {"))] == []
+    store.add("a-1", "", "", {**settings, "seed=0); import os; (": 1})
+    assert "import os" not in python_lines(store.run("a-1"), store.log("a-1"))
+    store.add("a-2", "", "", {**settings, "solver": "x'); import os; ('"})
+    with pytest.raises(ValueError, match="`solver` must be one of"):
+        python_lines(store.run("a-2"), store.log("a-2"))
 
 
 class TestEdits:

@@ -1,7 +1,6 @@
 """The Panel dashboard: views that follow the logs of runs. Only here is anything known of a user interface."""
 
 from ._explorer import Explorer as Explorer
-from ._figure import write_paper_figure as write_paper_figure
-from ._kept import KeptRun as KeptRun
+from ._exports import EXPORTS as EXPORTS
 from ._page import make_page as make_page
 from ._report import report as report

@@ -4,6 +4,7 @@ import functools
 import html
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,42 +12,23 @@ import panel as pn
 import panel_material_ui as pmui
 from panel.io import PeriodicCallback
 
-from ..engine import Engine, Race, Run, Store, StoreError, Watch, settings_for
+from ..engine import Engine, Race, Store, StoreError, Watch, settings_for
+from ._bar import Bar
 from ._controls import Controls
 from ._costs import Costs
 from ._curves import Curves
 from ._fields import Fields
 from ._history import History
-from ._replay import ReplayBar
+from ._runs import Runs
 from ._session import locked, notify
+from ._shown import Shown
 from ._source import RunSource
-from ._story import story
 from ._theme import FULL_LABEL, PRDP_LABEL
 
 TICK_MILLISECONDS = 100
 NOTEBOOK_TICK_MILLISECONDS = 250
 
-RACE_SECONDS = 30
-"""How long a race takes at the speed 1×, so that a person can follow it."""
-
-SPEEDS: dict[str, float | None] = {"¼×": 0.25, "½×": 0.5, "1×": 1.0, "2×": 2.0, "5×": 5.0, "as fast as possible": None}
-
-STATE_WORDS = {
-    "compiling": "Compiling",
-    "queued": "About to train",
-    "running": "Training",
-    "paused": "Paused",
-    "finished": "Finished",
-    "stopped": "Stopped",
-    "diverged": "Diverged",
-    "failed": "Failed",
-    "interrupted": "Interrupted",
-}
-
-WELCOME = (
-    "Press <b>Start</b>: two networks train on the same data through the same physics. One solves the physics fully in "
-    "every epoch; the other, PRDP, begins with one inner iteration and adds more only when training stops improving."
-)
+_RUNS_TAB = 1
 
 
 @functools.cache
@@ -78,7 +60,7 @@ class Explorer(pn.viewable.Viewer):
         # In a notebook the timer and the widgets' callbacks are in different threads.
         self._lock = threading.RLock()
         self._layout: pmui.Row | None = None
-        self._slots: dict[str, Run] = {}
+        self.shown = Shown(None, kept=False)
         self._sources = {PRDP_LABEL: RunSource(), FULL_LABEL: RunSource()}
         sources = (self._sources[PRDP_LABEL], self._sources[FULL_LABEL])
         self.controls = Controls(self._edit)
@@ -86,32 +68,7 @@ class Explorer(pn.viewable.Viewer):
         self.costs = Costs(*sources)
         self.fields = Fields()
         self.history = History()
-        self.replay = ReplayBar(lambda: locked(self._fork))
-
-        button: dict[str, Any] = {"size": "small", "margin": (5, 4)}
-        self.start = pmui.Button(label="Start", icon="play_arrow", variant="contained", **button)
-        self.pause = pmui.Button(label="Pause", icon="pause", variant="outlined", **button)
-        self.step = pmui.Button(label="Step", icon="skip_next", variant="outlined", **button)
-        self.stop = pmui.Button(label="Stop", icon="stop", variant="outlined", **button)
-        self.speed = pmui.Select(
-            label="Speed", options=list(SPEEDS), value="1×", size="small", width=170, margin=(5, 8)
-        )
-        self.start.on_click(lambda _: locked(self._start))
-        self.pause.on_click(lambda _: locked(self._pause_or_resume))
-        self.step.on_click(lambda _: locked(lambda: self._command("step")))
-        self.stop.on_click(lambda _: locked(lambda: self._command("stop")))
-        self.speed.param.watch(lambda _: self._set_pace(), "value")
-        self._status = pn.pane.HTML(margin=(5, 8), align="center")
-        self._headline = pn.pane.HTML(sizing_mode="stretch_width", margin=(2, 8), styles={"min-height": "3.2em"})
-        self.bar = pmui.Paper(
-            pmui.FlexBox(self.start, self.pause, self.step, self.stop, self.speed, self._status, align_items="center"),
-            self.replay,
-            self._headline,
-            sizing_mode="stretch_width",
-            elevation=1,
-            sx={"p": 1},
-            margin=(10, 10, 0, 10),
-        )
+        self.bar = Bar(self._command, self._set_pace)
         half = {"xs": 12, "lg": 6}
         self.views = pmui.Grid(
             *(
@@ -130,13 +87,19 @@ class Explorer(pn.viewable.Viewer):
             sizing_mode="stretch_width",
             margin=10,
         )
+        self.runs: Runs | None = None
+        self._runs_place = pmui.Column(sizing_mode="stretch_width", margin=10)
+        self.tabs = pmui.Tabs(
+            ("Race", self.views), ("Kept runs", self._runs_place), sizing_mode="stretch_width", margin=0
+        )
+        self.tabs.param.watch(lambda _: locked(self._show_runs), "active")
         self.tick()
 
     def __panel__(self) -> pmui.Row:
         self.keep_up()
         self._layout = pmui.Row(
             pmui.Column(self.controls, width=330),
-            pmui.Column(self.bar, self.views, sizing_mode="stretch_width"),
+            pmui.Column(self.bar, self.tabs, sizing_mode="stretch_width"),
             sizing_mode="stretch_width",
         )
         return self._layout
@@ -168,19 +131,18 @@ class Explorer(pn.viewable.Viewer):
             self._unwatch()
             self.race = race
             self._watch = race.watch()
-            self._slots = slots(race)
+            shown = self.shown = Shown(race, kept=self.engine.recorder is not None)
             for label, source in self._sources.items():
-                source.follow(self._slots.get(label))
-            names = [run.label if (run := self._slots.get(label)) else "" for label in self._sources]
+                source.follow(shown.places.get(label))
+            names = [run.label if (run := shown.places.get(label)) else "" for label in self._sources]
             self.curves.name(*names)
             self.costs.name(*names)
-            self._show_speed(race)
-            self.fields.look_at(self._slots)
+            self.bar.show_pace(race.pace, shown.epochs)
+            self.fields.look_at(shown.places)
             self.history.look_at(race)
-            settings = [run.settings for run in self._slots.values()]
+            settings = [run.settings for run in shown.runs]
             self.curves.set_extent(
-                max(each.epochs for each in settings),
-                max(max(each.largest_iterations, each.problem.full_iterations) for each in settings),
+                shown.epochs, max(max(each.largest_iterations, each.problem.full_iterations) for each in settings)
             )
             self.tick()
 
@@ -190,7 +152,7 @@ class Explorer(pn.viewable.Viewer):
         **Raises:** `ValueError` in words for a run that cannot be shown.
         """
         race = self.engine.replay(run_id)
-        race.set_pace(self._pace(max(max(run.epoch for run in race.runs.values()), 1)))
+        race.set_pace(self.bar.pace(max(run.settings.epochs for run in race.runs.values())))
         self.show_race(race, {"run": run_id})
 
     def resume_run(self, run_id: str) -> None:
@@ -199,13 +161,14 @@ class Explorer(pn.viewable.Viewer):
         **Raises:** `ValueError` in words for a run that cannot go on.
         """
         race = self.engine.resume(run_id, beside=True)
-        race.set_pace(self._pace(max(run.settings.epochs for run in race.runs.values())))
+        race.set_pace(self.bar.pace(max(run.settings.epochs for run in race.runs.values())))
         self.show_race(race, {"race": race.id})
 
     def show_race(self, race: Race, link: dict[str, str]) -> None:
         """Show a race with its settings; `link` is what the address then says."""
         self.attach(race)
-        self.controls.copy_from(*(run and run.settings for run in map(self._slots.get, (PRDP_LABEL, FULL_LABEL))))
+        prdp, full = map(self.shown.places.get, (PRDP_LABEL, FULL_LABEL))
+        self.controls.copy_from(prdp and prdp.settings, full and full.settings)
         self._link(link)
 
     def close(self) -> None:
@@ -229,43 +192,53 @@ class Explorer(pn.viewable.Viewer):
                 self.costs.update()
             self.fields.update()
             self.history.update()
-            self._seek(self.replay.wanted())
+            if self.runs is not None and self.tabs.active == _RUNS_TAB:
+                self.runs.refresh()
+            if (epoch := self.bar.replay.wanted()) is not None:
+                self._seek(epoch)
             self._show_state()
 
-    @property
-    def _runs(self) -> list[Run]:
-        return list(self._slots.values())
+    def _show_runs(self) -> None:
+        """Make the view of kept runs when it is looked at for the first time."""
+        if self.runs is not None or self.tabs.active != _RUNS_TAB:
+            return
+        if self.engine.recorder is None:
+            self._runs_place[:] = [pn.pane.HTML(html.escape(self.engine.trouble or "This engine keeps no runs."))]
+            return
+        self.runs = Runs(self.engine.store, self._from_table(self.open_run), self._from_table(self.resume_run))
+        self._runs_place[:] = [self.runs]
 
-    @property
-    def _active(self) -> bool:
-        """Whether anything shown goes on."""
-        return any(not run.ended for run in self._runs)
+    def _from_table(self, show: Callable[[str], None]) -> Callable[[str], None]:
+        """What shows a kept run, made to bring the race before the person who asked, or to say why not."""
 
-    @property
-    def _training(self) -> bool:
-        """Whether anything shown is being trained."""
-        return self._active and self.race is not None and self.race.recordings is None
+        def bring(run_id: str) -> None:
+            try:
+                show(run_id)
+            except ValueError as error:
+                notify(str(error))
+            else:
+                self.tabs.active = 0
 
-    @property
-    def _movable(self) -> bool:
-        """Whether what is shown can be moved to any epoch: a replay, or what is over and kept."""
-        if self.race is None or self.engine.recorder is None:
-            return False
-        if self.race.recordings is not None:
-            return True
-        return not self._active and self._shown.epoch > 0 and self._shown.settings.preset != "own"
+        return bring
 
-    @property
-    def _shown(self) -> Run:
-        """The run that is looked at first, which a fork is one of."""
-        return self._runs[0]
+    def _command(self, name: str) -> None:
+        """Do what a person pressed in the bar."""
+        if name == "start":
+            self._start()
+        elif name == "fork":
+            self._fork()
+        elif name == "pause":
+            self._pause_or_go_on()
+        elif self.race is not None:
+            (self.race.step if name == "step" else self.race.stop)()
+        self.tick()
 
     def _start(self) -> None:
         try:
             race = self.engine.race(
                 self.controls.scenario.value,
                 self.controls.contenders(),
-                pace=self._pace(self.controls.epochs),
+                pace=self.bar.pace(self.controls.epochs),
                 reuse=self.controls.reuse.value,
                 **self.controls.choices(),
             )
@@ -280,121 +253,59 @@ class Explorer(pn.viewable.Viewer):
         if pn.state.location is not None:
             pn.state.location.search = "?" + urlencode(link)
 
-    def _pause_or_resume(self) -> None:
-        if self._movable and not self._active:
+    def _pause_or_go_on(self) -> None:
+        if self.shown.movable and not self.shown.active:
             self._seek(0, play=True)
-        else:
-            self._command("resume" if self.race is not None and self.race.paused else "pause")
+        elif self.race is not None:
+            (self.race.resume if self.race.paused else self.race.pause)()
 
-    def _seek(self, epoch: int | None, *, play: bool = False) -> None:
+    def _seek(self, epoch: int, *, play: bool = False) -> None:
         """Move what is over or replayed to an epoch."""
-        race = self.race
-        if epoch is None or race is None:
+        race, playing = self.race, play or (self.shown.active and not self.shown.paused)
+        if race is None or not self.shown.movable:
             return
         try:
             if race.recordings is None:
-                race = self.engine.replay(self._shown.id, pace=race.pace)
-            playing = play or (bool(race.active) and not race.paused)
+                race = self.engine.replay(self.shown.first.id, pace=race.pace)
             self.attach(self.engine.seek(race, epoch, paused=not playing))
         except ValueError as error:
             notify(str(error))
 
     def _fork(self) -> None:
         """Go another way from the epoch shown, with the settings of the drawer."""
-        run = self._shown
-        kind = FULL_LABEL if run.settings.refinement["kind"] == "constant" else PRDP_LABEL
+        run = self.shown.first
+        place = FULL_LABEL if run.settings.refinement["kind"] == "constant" else PRDP_LABEL
         try:
             wanted = settings_for(
                 self.controls.scenario.value,
-                self.controls.contenders()[kind],
+                self.controls.contenders()[place],
                 metric=run.settings.metric,
                 **self.controls.choices(),
             )
             changes = run.settings.difference(wanted)
-            race = self.engine.fork(run.id, run.epoch, pace=self._pace(wanted.epochs), beside=True, **changes)
+            race = self.engine.fork(run.id, run.epoch, pace=self.bar.pace(wanted.epochs), beside=True, **changes)
         except ValueError as error:
             notify(str(error))
             return
         self.attach(race)
         self._link({"race": race.id})
 
-    def _command(self, name: str) -> None:
-        if self.race is not None:
-            getattr(self.race, name)()
-            self.tick()
-
     def _set_pace(self) -> None:
         if self.race is not None:
-            self.race.set_pace(self._pace(self._runs[0].settings.epochs))
-
-    def _pace(self, epochs: int) -> float | None:
-        speed = SPEEDS[self.speed.value]
-        return None if speed is None else speed * epochs / RACE_SECONDS
-
-    def _show_speed(self, race: Race) -> None:
-        """Show the pace of a race, where it is one of the speeds offered; another is left as it is."""
-        epochs = self._shown.settings.epochs
-        pace = None if race.pace is None else round(race.pace * RACE_SECONDS / epochs, 6)
-        for name, speed in SPEEDS.items():
-            if speed == pace:
-                self.speed.value = name
+            self.race.set_pace(self.bar.pace(self.shown.epochs))
 
     def _edit(self, label: str, changes: dict[str, Any]) -> None:
         """Pass an edit on to a run under way."""
-        run = self._slots.get(label)
-        if self._training and run is not None and not run.ended:
+        run = self.shown.places.get(label)
+        if self.shown.training and run is not None and not run.ended:
             run.adjust(**changes)
 
     def _show_state(self) -> None:
-        runs, active, movable = self._runs, self._active, self._movable
-        training = self._training
-        self.start.disabled = training
-        self.pause.disabled = not (active or movable)
-        self.step.disabled = not active
-        self.stop.disabled = not training
-        label, icon = ("Pause", "pause")
-        if active and self.race is not None and self.race.paused:
-            label, icon = ("Resume", "play_arrow")
-        elif movable and not active:
-            label, icon = ("Replay", "replay")
-        if self.pause.label != label:
-            self.pause.param.update(label=label, icon=icon)
+        training = self.shown.training
         self.controls.lock(training)
-        if training and PRDP_LABEL in self._slots:
-            self.controls.follow(self._slots[PRDP_LABEL].settings)
-        self.replay.update(self.race, max((run.epoch for run in runs), default=0), movable=movable)
-        if not runs:
-            _set(self._status, _status_html("Ready", "no run yet"))
-            _set(self._headline, WELCOME)
-            return
-        epoch, epochs = max(run.epoch for run in runs), max(run.settings.epochs for run in runs)
-        states = list(dict.fromkeys(run.state for run in [run for run in runs if not run.ended] or runs))
-        words = "; ".join(STATE_WORDS[state] for state in states)
-        if self.race is not None and self.race.recordings is not None:
-            words = f"Replay, {'playing' if words == STATE_WORDS['running'] else words.lower()}"
-        _set(self._status, _status_html(words, f"epoch {epoch} of {epochs}"))
-        troubles = [
-            f"<b>{html.escape(run.label)}</b>: {html.escape(run.message)}"
-            for run in runs
-            if run.state in ("diverged", "failed")
-        ]
-        if self.engine.trouble is not None:
-            troubles.append(html.escape(self.engine.trouble))
-        told = story(self._slots.get(PRDP_LABEL), self._slots.get(FULL_LABEL))
-        nothing = max(run.epoch for run in runs) < 1
-        _set(self._headline, "<br>".join(troubles if troubles and nothing else [*troubles, told]))
-
-
-def slots(race: Race) -> dict[str, Run]:
-    """The runs of a race that the page shows, by the place where it does so.
-
-    What has a constant K goes where full physics is, unless it is one of several that have.
-    """
-    runs = list(race.runs.values())
-    constant = [run for run in runs if run.started_with.refinement["kind"] == "constant"]
-    full = race.runs.get(FULL_LABEL) or (constant[-1] if constant else None)
-    prdp = next((run for run in runs if run is not full), None)
-    return {label: run for label, run in ((PRDP_LABEL, prdp), (FULL_LABEL, full)) if run is not None}
+        if training and PRDP_LABEL in self.shown.places:
+            self.controls.follow(self.shown.places[PRDP_LABEL].settings)
+        self.bar.update(self.shown, self.engine.trouble)
 
 
 def _tick(explorer: "weakref.ref[Explorer]") -> None:
@@ -405,15 +316,3 @@ def _tick(explorer: "weakref.ref[Explorer]") -> None:
 def _close(explorer: "weakref.ref[Explorer]") -> None:
     if (alive := explorer()) is not None:
         alive.close()
-
-
-def _set(pane: pn.pane.HTML, text: str) -> None:
-    if pane.object != text:
-        pane.object = text
-
-
-def _status_html(state: str, progress: str) -> str:
-    return (
-        f'<div style="font-size:14px;white-space:nowrap"><b>{state}</b> · '
-        f'<span role="status" aria-live="polite">{progress}</span></div>'
-    )

@@ -48,7 +48,7 @@ def make_page() -> pmui.Page:
         title="PRDP explorer",
         sidebar=[explorer.controls],
         sidebar_width=340,
-        main=[explorer.bar, explorer.views, NarrowPage(margin=0)],
+        main=[explorer.bar, explorer.tabs, NarrowPage(margin=0)],
         busy_indicator=None,
     )
     with edit_readonly(page):  # untie it from what all sessions of the process do

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import panel as pn
 import panel_material_ui as pmui
 
-from ..engine import Race
 from ._following import EpochSlider
+from ._shown import Shown
 
 
 class ReplayBar(pn.viewable.Viewer):
@@ -45,19 +45,19 @@ class ReplayBar(pn.viewable.Viewer):
         wanted, self._wanted = self._wanted, None
         return wanted
 
-    def update(self, race: Race | None, epoch: int, *, movable: bool) -> None:
+    def update(self, shown: Shown) -> None:
         """Show where a race is, and whether it can be moved."""
-        self.epoch.disabled = self.fork.disabled = not movable
+        self.epoch.disabled = self.fork.disabled = not shown.movable
+        race = shown.race
         if race is None or self._wanted is not None:
             return
-        end = max(run.settings.epochs for run in race.runs.values())
-        if movable:
+        end = shown.epochs
+        if shown.movable:
             recordings = race.recordings
-            reached = [run.epoch for run in race.runs.values()]
-            end = max(reached if recordings is None else [each.last_epoch for each in recordings.values()])
+            end = shown.epoch if recordings is None else max(each.last_epoch for each in recordings.values())
         if self.epoch.end != max(end, 1):
             self.epoch.end = max(end, 1)
-        self._slider.follow(epoch)
+        self._slider.follow(shown.epoch)
 
     def _want(self, epoch: int) -> None:
         self._wanted = epoch

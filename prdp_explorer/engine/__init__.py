@@ -28,10 +28,12 @@ from ._settings import not_offered as not_offered
 from ._settings import settings_for as settings_for
 from ._settings import settings_from_json as settings_from_json
 from ._settings import unsuited_combination as unsuited_combination
+from ._store import RESUMABLE as RESUMABLE
 from ._store import STORE_VARIABLE as STORE_VARIABLE
 from ._store import Store as Store
 from ._store import StoredRun as StoredRun
 from ._store import default_place as default_place
+from ._take_away import EXPORTS as EXPORTS
 from ._take_away import fields_dataset as fields_dataset
 from ._take_away import optional_module as optional_module
 from ._take_away import problem_of as problem_of

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from ..refinement import KINDS
 from ._log import Log
+from ._settings import settings_from_json
 from ._store import StoredRun
 
 
@@ -14,16 +15,16 @@ def python_lines(run: StoredRun, log: Log) -> str:
 
     **Raises:** `ValueError` in words for a problem of one's own, which only its author's code has.
     """
-    settings = dict(run.settings)
-    if settings.get("preset") == "own":
-        raise ValueError(f"{settings.get('scenario')} is a problem of one's own; its author's code trains it.")
+    if run.settings.get("preset") == "own":
+        raise ValueError(f"{run.settings.get('scenario')} is a problem of one's own; its author's code trains it.")
+    settings = settings_from_json(run.settings).to_json()  # nothing but values: what a file says becomes code here
     values = dict(settings.pop("refinement"))
     kind = KINDS[values.pop("kind")].__name__
     scenario = settings.pop("scenario")
     edits = [(event.epoch, dict(event.values)) for event in log.events if event.name == "adjust"]
     return "\n".join(
         [
-            f'"""The run {run.id}, trained again."""',
+            f"# The run {run.id!r}, trained again.",
             "",
             f"from prdp_explorer import {kind}, train",
             "",

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import unicodedata
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ import numpy as np
 
 from ..problems import SCENARIOS, Problem
 from ._log import Log, Snapshot
-from ._portable import written_whole
+from ._portable import export_run, written_whole
+from ._python import python_lines
 from ._settings import settings_from_json
-from ._store import StoredRun
+from ._store import Store, StoredRun
 
 if TYPE_CHECKING:
     import xarray
@@ -91,6 +93,20 @@ def write_fields(run: StoredRun, log: Log, file: str | Path) -> None:
     dataset = fields_dataset(run, log)
     with written_whole(file) as part:
         dataset.to_netcdf(part, engine="scipy", format="NETCDF3_64BIT")
+
+
+def _write_text(text: str, file: str | Path) -> None:
+    with written_whole(file) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+EXPORTS: Mapping[str, Callable[[Store, str, str], None]] = {
+    ".csv": lambda store, run_id, file: _write_text(records_csv(store.log(run_id)), file),
+    ".nc": lambda store, run_id, file: write_fields(store.run(run_id), store.log(run_id), file),
+    ".prdp": export_run,
+    ".py": lambda store, run_id, file: _write_text(python_lines(store.run(run_id), store.log(run_id)), file),
+}
+"""What writes a run of a store to a file, by the ending of the file's name."""
 
 
 def problem_of(run: StoredRun) -> Problem | None:

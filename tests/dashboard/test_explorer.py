@@ -12,8 +12,10 @@ from dashboard_helpers import columns, made_up_race, made_up_rows
 
 from prdp_explorer import Engine
 from prdp_explorer.dashboard import Explorer, _controls, _explorer
+from prdp_explorer.dashboard._bar import RACE_SECONDS, SPEEDS
 from prdp_explorer.dashboard._controls import FULL_LABEL, PRDP_LABEL
-from prdp_explorer.dashboard._explorer import RACE_SECONDS, SPEEDS, STATE_WORDS, shared_engine
+from prdp_explorer.dashboard._explorer import shared_engine
+from prdp_explorer.dashboard._shown import STATE_WORDS
 from prdp_explorer.dashboard._source import MOST_POINTS
 from prdp_explorer.engine import ENDED
 
@@ -35,7 +37,7 @@ def text(pane) -> str:
 
 
 def status(explorer: Explorer) -> str:
-    return re.sub("<[^>]*>", "", explorer._status.object)
+    return re.sub("<[^>]*>", "", explorer.bar.status.object)
 
 
 def click(button) -> None:
@@ -60,34 +62,34 @@ def history(explorer: Explorer) -> str:
 
 
 def states(explorer: Explorer) -> set[str]:
-    return {run.state for run in explorer._runs}
+    return {run.state for run in explorer.shown.runs}
 
 
 class TestCommands:
     def test_before_the_first_race(self, explorer: Explorer):
         assert status(explorer) == "Ready · no run yet"
-        assert not explorer.start.disabled
-        assert all(button.disabled for button in (explorer.pause, explorer.step, explorer.stop))
+        assert not explorer.bar.start.disabled
+        assert all(button.disabled for button in (explorer.bar.pause, explorer.bar.step, explorer.bar.stop))
         assert explorer.engine.races == {}
         explorer.tick()
 
     def test_a_race_from_start_to_finish(self, explorer: Explorer):
-        explorer.speed.value = "as fast as possible"
-        click(explorer.start)
-        assert explorer.start.disabled
+        explorer.bar.speed.value = "as fast as possible"
+        click(explorer.bar.start)
+        assert explorer.bar.start.disabled
         assert explorer.controls.scenario.disabled
         tick_until(explorer, lambda: states(explorer) == {"finished"})
         explorer.tick()
         assert status(explorer) == "Finished · epoch 100 of 100"
-        assert (explorer.replay.epoch.value, explorer.replay.epoch.end) == (100, 100)
-        assert not explorer.start.disabled
+        assert (explorer.bar.replay.epoch.value, explorer.bar.replay.epoch.end) == (100, 100)
+        assert not explorer.bar.start.disabled
         assert not explorer.controls.scenario.disabled
         for label, run in explorer.race.runs.items() if explorer.race else ():
             data = columns(explorer._sources[label].source)
             np.testing.assert_array_equal(data["epoch"], run.log.read()["epoch"])
             np.testing.assert_array_equal(data["validation"], run.log.read()["validation"])
         first = explorer.race
-        click(explorer.start)
+        click(explorer.bar.start)
         assert explorer.race is not first
         assert status(explorer).endswith("epoch 0 of 100")
         assert {len(columns(source.source)["epoch"]) for source in explorer._sources.values()} == {1}
@@ -95,38 +97,38 @@ class TestCommands:
         explorer.close()
 
     def test_pause_step_resume_stop(self, explorer: Explorer):
-        click(explorer.start)
-        tick_until(explorer, lambda: min(run.epoch for run in explorer._runs) >= 1)
-        click(explorer.pause)
-        assert explorer.pause.label == "Resume"
+        click(explorer.bar.start)
+        tick_until(explorer, lambda: min(run.epoch for run in explorer.shown.runs) >= 1)
+        click(explorer.bar.pause)
+        assert explorer.bar.pause.label == "Resume"
         tick_until(explorer, lambda: states(explorer) == {"paused"})
-        epoch = explorer._runs[0].epoch
-        click(explorer.step)
-        tick_until(explorer, lambda: {run.epoch for run in explorer._runs} == {epoch + 1})
+        epoch = explorer.shown.runs[0].epoch
+        click(explorer.bar.step)
+        tick_until(explorer, lambda: {run.epoch for run in explorer.shown.runs} == {epoch + 1})
         tick_until(explorer, lambda: states(explorer) == {"paused"})
         assert status(explorer) == f"Paused · epoch {epoch + 1} of 100"
-        click(explorer.pause)
-        assert explorer.pause.label == "Pause"
-        tick_until(explorer, lambda: min(run.epoch for run in explorer._runs) > epoch + 1)
-        click(explorer.stop)
+        click(explorer.bar.pause)
+        assert explorer.bar.pause.label == "Pause"
+        tick_until(explorer, lambda: min(run.epoch for run in explorer.shown.runs) > epoch + 1)
+        click(explorer.bar.stop)
         tick_until(explorer, lambda: states(explorer) == {"stopped"})
         explorer.tick()
         assert status(explorer).startswith("Stopped")
-        assert not explorer.start.disabled
-        assert explorer.stop.disabled
+        assert not explorer.bar.start.disabled
+        assert explorer.bar.stop.disabled
 
     def test_speeds_are_paces(self, explorer: Explorer):
-        click(explorer.start)
+        click(explorer.bar.start)
         assert explorer.race is not None
         assert explorer.race.pace == pytest.approx(100 / RACE_SECONDS)
         for label, speed in SPEEDS.items():
-            explorer.speed.value = label
+            explorer.bar.speed.value = label
             expected = None if speed is None else pytest.approx(speed * 100 / RACE_SECONDS)
             assert explorer.race.pace == expected
         tick_until(explorer, lambda: states(explorer) <= ENDED)
 
     def test_edits_reach_the_runs_and_are_told(self, explorer: Explorer):
-        click(explorer.start)
+        click(explorer.bar.start)
         fields = explorer.controls._fields
         fields["tau_step"]._text.value = "0.9"
         fields["full_iterations"]._text.value = "20"
@@ -135,7 +137,7 @@ class TestCommands:
         assert explorer.race.runs[PRDP_LABEL].settings.values["tau_step"] == 0.9
         assert explorer.race.runs[FULL_LABEL].settings.values["iterations"] == 20
         assert "tau_step = 0.9" in str(explorer.history._pane.object)
-        click(explorer.stop)
+        click(explorer.bar.stop)
         tick_until(explorer, lambda: states(explorer) == {"stopped"})
         fields["tau_step"]._text.value = "0.8"  # for the next race
         assert explorer.race.runs[PRDP_LABEL].settings.values["tau_step"] == 0.9
@@ -145,12 +147,12 @@ class TestCommands:
         told: list[str] = []
         monkeypatch.setattr(_explorer, "notify", told.append)
         explorer.controls._fields["initial"]._text.value = "26"
-        click(explorer.start)
+        click(explorer.bar.start)
         assert len(told) == 1
         assert "initial" in told[0]
         assert "maximum" in told[0]
         assert (explorer.race, explorer.engine.races) == (None, {})
-        assert not explorer.start.disabled
+        assert not explorer.bar.start.disabled
 
     def test_a_floor_above_the_first_tolerance_is_refused_at_start(
         self, explorer: Explorer, monkeypatch: pytest.MonkeyPatch
@@ -160,34 +162,34 @@ class TestCommands:
         explorer.controls.refines.value = "prdp-tolerance"
         explorer.controls._fields["rtol_initial"]._text.value = "0.1"
         explorer.controls._fields["rtol_floor"]._text.value = "0.2"
-        click(explorer.start)
+        click(explorer.bar.start)
         assert len(told) == 1
         assert "`rtol_floor` must not exceed `rtol_initial`" in told[0]
         assert explorer.engine.races == {}
 
     def test_the_mode_of_a_running_race_is_switched_for_both(self, explorer: Explorer):
         explorer.controls.scenario.value = "poisson-1"
-        click(explorer.start)
-        tick_until(explorer, lambda: min(run.epoch for run in explorer._runs) >= 1)
+        click(explorer.bar.start)
+        tick_until(explorer, lambda: min(run.epoch for run in explorer.shown.runs) >= 1)
         explorer.controls.differentiation.value = "unrolled"
-        assert {run.settings.differentiation for run in explorer._runs} == {"unrolled"}
+        assert {run.settings.differentiation for run in explorer.shown.runs} == {"unrolled"}
         tick_until(explorer, lambda: history(explorer).count("differentiation = unrolled.") == 2)
         assert history(explorer).count("Compiling for unrolled differentiation; training goes on meanwhile.") == 2
-        acted = max(event.epoch for run in explorer._runs for event in run.log.events if event.name == "adjust")
-        tick_until(explorer, lambda: min(run.epoch for run in explorer._runs) > acted)
+        acted = max(event.epoch for run in explorer.shown.runs for event in run.log.events if event.name == "adjust")
+        tick_until(explorer, lambda: min(run.epoch for run in explorer.shown.runs) > acted)
         assert states(explorer) == {"running"}
         assert explorer.controls.differentiation.value == "unrolled"
-        assert all(np.isfinite(run.log.read()["validation"]).all() for run in explorer._runs)
-        click(explorer.stop)
+        assert all(np.isfinite(run.log.read()["validation"]).all() for run in explorer.shown.runs)
+        click(explorer.bar.stop)
         tick_until(explorer, lambda: states(explorer) == {"stopped"})
         explorer.controls.differentiation.value = "detached"  # for the next race
-        assert {run.settings.differentiation for run in explorer._runs} == {"unrolled"}
+        assert {run.settings.differentiation for run in explorer.shown.runs} == {"unrolled"}
 
     def test_the_mode_shown_is_the_races_whoever_changed_it(self, explorer: Explorer):
         explorer.controls.scenario.value = "poisson-1"
-        click(explorer.start)
+        click(explorer.bar.start)
         for mode in ("one-step", "implicit"):
-            for run in explorer._runs:
+            for run in explorer.shown.runs:
                 run.adjust(differentiation=mode)
             explorer.tick()
             assert explorer.controls.differentiation.value == mode
@@ -196,12 +198,12 @@ class TestCommands:
     def test_a_mode_that_has_no_room_is_told_and_reverted(self, explorer: Explorer, monkeypatch: pytest.MonkeyPatch):
         told: list[str] = []
         monkeypatch.setattr(_controls, "notify", told.append)
-        click(explorer.start)
+        click(explorer.bar.start)
 
         def refuse(**changes: Any) -> None:
             raise ValueError("no room for it")
 
-        for run in explorer._runs:
+        for run in explorer.shown.runs:
             monkeypatch.setattr(run, "adjust", refuse)
         explorer.controls.differentiation.value = "one-step"
         assert told == ["no room for it"]
@@ -212,8 +214,8 @@ class TestCommands:
         controls = explorer.controls
         controls.scenario.value = "poisson-1"
         controls.refines.value = "prdp-tolerance"
-        explorer.speed.value = "as fast as possible"
-        click(explorer.start)
+        explorer.bar.speed.value = "as fast as possible"
+        click(explorer.bar.start)
         assert controls.refines.disabled
         tick_until(explorer, lambda: states(explorer) == {"finished"})
         explorer.tick()
@@ -227,7 +229,7 @@ class TestCommands:
         np.testing.assert_array_equal(data["iterations"][1:], rows["iterations"][1:])
         assert 0 < rows["iterations"][1] < rows["iterations"][-1] < 600
         assert not data["iterations"][0] > rows["iterations"][1]  # the bound of K is no K that was spent
-        assert re.match("After 180 epochs PRDP has spent", text(explorer._headline))
+        assert re.match("After 180 epochs PRDP has spent", text(explorer.bar.headline))
 
     def test_a_long_race_that_refines_a_tolerance_is_thinned_out_like_any(self, explorer: Explorer):
         explorer.attach(made_up_race())
@@ -244,7 +246,7 @@ class TestCommands:
         assert 7_777 in shown
 
     def test_leaving_pauses_the_race_once_nobody_is_left(self, explorer: Explorer):
-        click(explorer.start)
+        click(explorer.bar.start)
         race = explorer.race
         assert race is not None
         second = Explorer(explorer.engine)
@@ -259,18 +261,18 @@ class TestCommands:
     def test_two_explorers_on_one_engine_do_not_mix(self, engine: Engine):
         one, other = heat(engine), heat(engine)
         for explorer, seed, threshold in ((one, "1", "0.9"), (other, "2", "0.99")):
-            explorer.speed.value = "as fast as possible"
+            explorer.bar.speed.value = "as fast as possible"
             explorer.controls._fields["seed"]._text.value = seed
             explorer.controls._fields["tau_step"]._text.value = threshold
         for explorer in (one, other):
-            click(explorer.start)
+            click(explorer.bar.start)
         for explorer in (one, other):
             tick_until(explorer, lambda explorer=explorer: states(explorer) == {"finished"})
             explorer.tick()
         shown = [columns(explorer._sources[PRDP_LABEL].source) for explorer in (one, other)]
         assert [set(data["tau_step"]) for data in shown] == [{0.9}, {0.99}]
         assert list(shown[0]["validation"]) != list(shown[1]["validation"])
-        assert [run.settings.seed for run in (*one._runs, *other._runs)] == [1, 1, 2, 2]
+        assert [run.settings.seed for run in (*one.shown.runs, *other.shown.runs)] == [1, 1, 2, 2]
         assert len(engine.races) == 2
 
     def test_every_state_has_a_word(self):
@@ -285,7 +287,7 @@ class TestSpeed:
         explorer.attach(race)
         assert race.pace == pace
         speeds = [name for name, speed in SPEEDS.items() if speed == (pace and round(pace * RACE_SECONDS / 100, 6))]
-        assert explorer.speed.value == next(iter(speeds), "1×")
+        assert explorer.bar.speed.value == next(iter(speeds), "1×")
 
 
 class TestStory:
@@ -302,7 +304,7 @@ class TestStory:
         explorer.race.runs[PRDP_LABEL].log.append(prdp)
         explorer.race.runs[FULL_LABEL].log.append(full)
         explorer.tick()
-        return text(explorer._headline)
+        return text(explorer.bar.headline)
 
     @pytest.mark.parametrize("seed", range(5))
     def test_its_numbers_are_those_of_the_log(self, shown: Explorer, seed: int):
@@ -346,12 +348,12 @@ class TestStory:
         assert not re.search(r"\b(nan|inf)\b", story)
 
     def test_it_says_that_it_compiles_only_while_it_compiles(self, shown: Explorer):
-        assert "Compiling" in text(shown._headline)
+        assert "Compiling" in text(shown.bar.headline)
         assert shown.race is not None
         for run in shown.race.runs.values():
             run.enter("stopped", "Stopped before training began.")
         shown.tick()
-        assert "Compiling" not in text(shown._headline)
+        assert "Compiling" not in text(shown.bar.headline)
 
     def test_before_the_first_epoch_it_does_not_compile_any_more(self, shown: Explorer):
         assert shown.race is not None
@@ -364,8 +366,8 @@ class TestStory:
         assert shown.race is not None
         shown.race.runs[PRDP_LABEL].enter("failed", "Failed in epoch 3. TypeError: <lambda> & <img src=x>")
         shown.tick()
-        assert "PRDP: Failed in epoch 3. TypeError: <lambda> & <img src=x>" in text(shown._headline)
-        assert "<img" not in shown._headline.object
+        assert "PRDP: Failed in epoch 3. TypeError: <lambda> & <img src=x>" in text(shown.bar.headline)
+        assert "<img" not in shown.bar.headline.object
 
 
 class TestKeeping:
@@ -395,6 +397,6 @@ class TestKeeping:
         monkeypatch.setenv("PRDP_EXPLORER_STORE", str(tmp_path / "notes.txt"))
         explorer = Explorer(own_engine())
         explorer.attach(made_up_race())
-        assert "notes.txt' is no store of runs, or is damaged" in text(explorer._headline)
-        assert text(explorer._headline).endswith("Runs are not kept.")
+        assert "notes.txt' is no store of runs, or is damaged" in text(explorer.bar.headline)
+        assert text(explorer.bar.headline).endswith("Runs are not kept.")
         explorer.close()

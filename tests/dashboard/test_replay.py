@@ -13,7 +13,7 @@ from dashboard_helpers import columns, made_up_race
 
 from prdp_explorer import Constant, Engine, Race
 from prdp_explorer.dashboard import Explorer, _explorer
-from prdp_explorer.dashboard._explorer import slots
+from prdp_explorer.dashboard._shown import Shown
 from prdp_explorer.dashboard._theme import FULL_LABEL, PRDP_LABEL
 from prdp_explorer.engine import Store, settings_for
 
@@ -46,9 +46,9 @@ def tick_until(explorer: Explorer, condition: Callable[[], bool]) -> None:
 
 def raced(explorer: Explorer) -> Race:
     """A race that is over."""
-    explorer.speed.value = "as fast as possible"
-    click(explorer.start)
-    tick_until(explorer, lambda: not explorer._active)
+    explorer.bar.speed.value = "as fast as possible"
+    click(explorer.bar.start)
+    tick_until(explorer, lambda: not explorer.shown.active)
     assert explorer.race is not None
     return explorer.race
 
@@ -62,53 +62,53 @@ def shown(explorer: Explorer) -> dict[str, list[float]]:
 
 
 def status(explorer: Explorer) -> str:
-    return re.sub("<[^>]*>", "", explorer._status.object)
+    return re.sub("<[^>]*>", "", explorer.bar.status.object)
 
 
 def headline(explorer: Explorer) -> str:
-    return html.unescape(re.sub("<[^>]*>", "", explorer._headline.object))
+    return html.unescape(re.sub("<[^>]*>", "", explorer.bar.headline.object))
 
 
 def test_a_race_that_is_over_is_moved_and_replayed(explorer: Explorer):
-    assert explorer.replay.epoch.disabled
+    assert explorer.bar.replay.epoch.disabled
     race = raced(explorer)
-    assert not explorer.replay.epoch.disabled
-    assert (explorer.replay.epoch.end, explorer.replay.epoch.value) == (100, 100)
+    assert not explorer.bar.replay.epoch.disabled
+    assert (explorer.bar.replay.epoch.end, explorer.bar.replay.epoch.value) == (100, 100)
     end = headline(explorer)
-    explorer.replay.epoch.value = 40
+    explorer.bar.replay.epoch.value = 40
     explorer.tick()
     assert explorer.race is not race
     assert shown(explorer) == {label: list(range(41)) for label in (PRDP_LABEL, FULL_LABEL)}
     tick_until(explorer, lambda: status(explorer) == "Replay, paused · epoch 40 of 100")
     assert headline(explorer).startswith("After 40 epochs PRDP has spent")
-    assert explorer.pause.label == "Resume"
-    assert not explorer.start.disabled
-    assert explorer.stop.disabled
-    click(explorer.pause)
+    assert explorer.bar.pause.label == "Resume"
+    assert not explorer.bar.start.disabled
+    assert explorer.bar.stop.disabled
+    click(explorer.bar.pause)
     tick_until(explorer, lambda: status(explorer) == "Replay, finished · epoch 100 of 100")
     assert headline(explorer) == end
-    assert explorer.pause.label == "Replay"
-    explorer.speed.value = "1×"
-    click(explorer.pause)
+    assert explorer.bar.pause.label == "Replay"
+    explorer.bar.speed.value = "1×"
+    click(explorer.bar.pause)
     tick_until(explorer, lambda: status(explorer).startswith("Replay, playing · epoch 2 "))
-    assert explorer.replay.epoch.value == explorer._shown.epoch
-    click(explorer.pause)
+    assert explorer.bar.replay.epoch.value == explorer.shown.first.epoch
+    click(explorer.bar.pause)
     tick_until(explorer, lambda: status(explorer).startswith("Replay, paused"))
-    epoch = explorer._shown.epoch
-    click(explorer.step)
-    tick_until(explorer, lambda: explorer._shown.epoch == epoch + 1)
+    epoch = explorer.shown.first.epoch
+    click(explorer.bar.step)
+    tick_until(explorer, lambda: explorer.shown.first.epoch == epoch + 1)
     assert len(explorer.engine.store.runs()) == 2
     explorer.close()
 
 
 def test_the_drawer_does_not_change_what_was(explorer: Explorer):
     raced(explorer)
-    explorer.replay.epoch.value = 40
+    explorer.bar.replay.epoch.value = 40
     explorer.tick()
     explorer.controls._fields["tau_step"]._text.value = "0.5"
     explorer.controls.differentiation.value = "unrolled"
     explorer.tick()
-    assert explorer._shown.settings.values["tau_step"] != 0.5
+    assert explorer.shown.first.settings.values["tau_step"] != 0.5
     assert explorer.controls._fields["tau_step"].value == 0.5
     assert explorer.controls.differentiation.value == "unrolled"
 
@@ -116,19 +116,19 @@ def test_the_drawer_does_not_change_what_was(explorer: Explorer):
 def test_a_fork_goes_another_way_from_the_epoch_shown(explorer: Explorer, told: list[str]):
     race = raced(explorer)
     parent = race.runs[PRDP_LABEL]
-    explorer.replay.epoch.value = 40
+    explorer.bar.replay.epoch.value = 40
     explorer.tick()
-    click(explorer.replay.fork)
+    click(explorer.bar.replay.fork)
     assert told == ["A fork without a change would be the same run again; change a setting."]
     explorer.controls._fields["tau_step"]._text.value = "0.5"
     explorer.controls._fields["maximum"]._text.value = "30"
-    click(explorer.replay.fork)
-    fork = explorer._shown
+    click(explorer.bar.replay.fork)
+    fork = explorer.shown.first
     assert fork.parent == (parent.id, 40)
-    assert explorer._training
-    tick_until(explorer, lambda: not explorer._active)
+    assert explorer.shown.training
+    tick_until(explorer, lambda: not explorer.shown.active)
     assert len(told) == 1
-    assert {label: run.state for label, run in explorer._slots.items()} == {
+    assert {label: run.state for label, run in explorer.shown.places.items()} == {
         PRDP_LABEL: "finished",
         FULL_LABEL: "finished",
     }
@@ -142,12 +142,12 @@ def test_a_fork_goes_another_way_from_the_epoch_shown(explorer: Explorer, told: 
 
 def test_what_a_run_cannot_become_is_told(explorer: Explorer, told: list[str]):
     raced(explorer)
-    explorer.replay.epoch.value = 40
+    explorer.bar.replay.epoch.value = 40
     explorer.tick()
     explorer.controls._fields["seed"]._text.value = "7"
-    click(explorer.replay.fork)
+    click(explorer.bar.replay.fork)
     explorer.controls.scenario.value = "heat-2d"
-    click(explorer.replay.fork)
+    click(explorer.bar.replay.fork)
     assert told == [
         "A run cannot change its seed on the way. Start a new one.",
         "A run cannot change its scenario, seed on the way. Start a new one.",
@@ -170,15 +170,15 @@ def test_full_physics_is_reused_unless_that_is_switched_off(explorer: Explorer):
 
 def test_a_rate_changed_on_the_way_reaches_a_reused_run_as_well(explorer: Explorer):
     raced(explorer)
-    explorer.speed.value = "1×"
-    click(explorer.start)
-    tick_until(explorer, lambda: explorer._shown.epoch >= 3)
+    explorer.bar.speed.value = "1×"
+    click(explorer.bar.start)
+    tick_until(explorer, lambda: explorer.shown.first.epoch >= 3)
     explorer.controls._fields["learning_rate"]._text.value = "0.002"
     tick_until(explorer, lambda: explorer.history._pane.object.count("learning_rate = 0.002") == 2)
-    assert [run.played for run in explorer._runs] == [False, False]
-    explorer.speed.value = "as fast as possible"
-    tick_until(explorer, lambda: not explorer._active)
-    assert [run.state for run in explorer._runs] == ["finished", "finished"]
+    assert [run.played for run in explorer.shown.runs] == [False, False]
+    explorer.bar.speed.value = "as fast as possible"
+    tick_until(explorer, lambda: not explorer.shown.active)
+    assert [run.state for run in explorer.shown.runs] == ["finished", "finished"]
 
 
 def test_a_kept_run_is_opened_with_its_settings(explorer: Explorer):
@@ -214,23 +214,23 @@ def test_a_constant_k_by_itself_is_where_full_physics_is(explorer: Explorer):
     run = explorer.engine.start("heat-1d", Constant(4), epochs=10)
     assert run.wait(timeout=PATIENCE)
     explorer.open_run(run.id)
-    assert list(explorer._slots) == [FULL_LABEL]
+    assert list(explorer.shown.places) == [FULL_LABEL]
     assert "K = 4" in explorer.curves._error_legend.object
     assert headline(explorer).startswith("After 10 epochs K = 4 has spent 16% of the inner iterations")
 
 
 def test_an_interrupted_run_goes_on_where_it_was(explorer: Explorer):
-    explorer.speed.value = "1×"
-    click(explorer.start)
-    tick_until(explorer, lambda: explorer._shown.epoch >= 3)
-    click(explorer.stop)
-    tick_until(explorer, lambda: not explorer._active)
-    run = explorer._shown
-    explorer.speed.value = "as fast as possible"
+    explorer.bar.speed.value = "1×"
+    click(explorer.bar.start)
+    tick_until(explorer, lambda: explorer.shown.first.epoch >= 3)
+    click(explorer.bar.stop)
+    tick_until(explorer, lambda: not explorer.shown.active)
+    run = explorer.shown.first
+    explorer.bar.speed.value = "as fast as possible"
     explorer.resume_run(run.id)
-    tick_until(explorer, lambda: not explorer._active)
-    assert [(each.state, each.epoch) for each in explorer._runs] == [("finished", 100)] * 2
-    assert explorer._shown.id == run.id
+    tick_until(explorer, lambda: not explorer.shown.active)
+    assert [(each.state, each.epoch) for each in explorer.shown.runs] == [("finished", 100)] * 2
+    assert explorer.shown.first.id == run.id
     with pytest.raises(ValueError, match="is finished; what can be resumed"):
         explorer.resume_run(run.id)
 
@@ -238,21 +238,21 @@ def test_an_interrupted_run_goes_on_where_it_was(explorer: Explorer):
 def test_where_runs_are_not_kept_nothing_is_moved(engine: Engine):
     explorer = Explorer(engine)
     explorer.attach(made_up_race())
-    for run in explorer._runs:
+    for run in explorer.shown.runs:
         run.enter("stopped", "Stopped.")
     explorer.tick()
-    assert explorer.replay.epoch.disabled
-    assert explorer.pause.disabled
+    assert explorer.bar.replay.epoch.disabled
+    assert explorer.bar.pause.disabled
 
 
 def test_places_of_contenders():
     plain = {"a": settings_for("heat-1d", Constant(1)), "b": settings_for("heat-1d", Constant(2))}
-    assert {place: run.label for place, run in slots(Race(plain, None, lambda: None)).items()} == {
+    assert {place: run.label for place, run in Shown(Race(plain, None, lambda: None), kept=False).places.items()} == {
         PRDP_LABEL: "a",
         FULL_LABEL: "b",
     }
     mixed = {"full physics": settings_for("heat-1d", Constant()), "x": settings_for("heat-1d")}
-    assert {place: run.label for place, run in slots(Race(mixed, None, lambda: None)).items()} == {
+    assert {place: run.label for place, run in Shown(Race(mixed, None, lambda: None), kept=False).places.items()} == {
         PRDP_LABEL: "x",
         FULL_LABEL: "full physics",
     }

@@ -10,8 +10,9 @@ import pytest
 from dashboard_helpers import made_up_rows
 
 from prdp_explorer import Constant
-from prdp_explorer.dashboard import KeptRun, report, write_paper_figure
-from prdp_explorer.dashboard._figure import make_paper_figure
+from prdp_explorer.dashboard import report
+from prdp_explorer.dashboard._figure import make_paper_figure, write_paper_figure
+from prdp_explorer.dashboard._kept import KeptRun
 from prdp_explorer.dashboard._theme import FULL_COLOR, IC_SAVING_COLOR, PR_SAVING_COLOR, PRDP_COLOR
 from prdp_explorer.engine import IN_MEMORY, Event, Store, settings_for
 

@@ -1,0 +1,124 @@
+"""The bar above the views: commands, speed, state, and what the data shown say."""
+
+import html
+from collections.abc import Callable
+
+import panel as pn
+import panel_material_ui as pmui
+
+from ._replay import ReplayBar
+from ._session import locked
+from ._shown import Shown
+from ._story import story
+from ._theme import FULL_LABEL, PRDP_LABEL
+
+RACE_SECONDS = 30
+"""How long a race takes at the speed 1×, so that a person can follow it."""
+
+SPEEDS: dict[str, float | None] = {"¼×": 0.25, "½×": 0.5, "1×": 1.0, "2×": 2.0, "5×": 5.0, "as fast as possible": None}
+
+WELCOME = (
+    "Press <b>Start</b>: two networks train on the same data through the same physics. One solves the physics fully in "
+    "every epoch; the other, PRDP, begins with one inner iteration and adds more only when training stops improving."
+)
+
+
+class Bar(pn.viewable.Viewer):
+    """What a person does with a race, and how far it is.
+
+    **Arguments:**
+
+    - `on_command`: called with "start", "pause" (or go on, or play again), "step", "stop" or "fork".
+    - `on_pace`: called when another speed was chosen.
+    """
+
+    def __init__(self, on_command: Callable[[str], None], on_pace: Callable[[], None]):
+        super().__init__()
+
+        def button(label: str, icon: str, variant: str = "outlined") -> pmui.Button:
+            made = pmui.Button(label=label, icon=icon, variant=variant, size="small", margin=(5, 4))
+            made.on_click(lambda _: locked(lambda: on_command(label.lower())))
+            return made
+
+        self.start = button("Start", "play_arrow", "contained")
+        self.pause = button("Pause", "pause")
+        self.step = button("Step", "skip_next")
+        self.stop = button("Stop", "stop")
+        self.speed = pmui.Select(
+            label="Speed", options=list(SPEEDS), value="1×", size="small", width=170, margin=(5, 8)
+        )
+        self.speed.param.watch(lambda _: on_pace(), "value")
+        self.replay = ReplayBar(lambda: locked(lambda: on_command("fork")))
+        self.status = pn.pane.HTML(margin=(5, 8), align="center")
+        self.headline = pn.pane.HTML(sizing_mode="stretch_width", margin=(2, 8), styles={"min-height": "3.2em"})
+        self._layout = pmui.Paper(
+            pmui.FlexBox(self.start, self.pause, self.step, self.stop, self.speed, self.status, align_items="center"),
+            self.replay,
+            self.headline,
+            sizing_mode="stretch_width",
+            elevation=1,
+            sx={"p": 1},
+            margin=(10, 10, 0, 10),
+        )
+
+    def __panel__(self) -> pmui.Paper:
+        return self._layout
+
+    def pace(self, epochs: int) -> float | None:
+        """Epochs a second at the speed chosen, for a race of so many epochs; None for as fast as possible."""
+        speed = SPEEDS[self.speed.value]
+        return None if speed is None else speed * max(epochs, 1) / RACE_SECONDS
+
+    def show_pace(self, pace: float | None, epochs: int) -> None:
+        """Show the pace of a race, where it is one of the speeds offered; another is left as it is."""
+        wanted = None if pace is None else round(pace * RACE_SECONDS / epochs, 6)
+        for name, speed in SPEEDS.items():
+            if speed == wanted:
+                self.speed.value = name
+
+    def update(self, shown: Shown, trouble: str | None) -> None:
+        """Show where a race is and what can be done with it; `trouble` is why runs are not kept, if they are not."""
+        self.start.disabled = shown.training
+        self.pause.disabled = not (shown.active or shown.movable)
+        self.step.disabled = not shown.active
+        self.stop.disabled = not shown.training
+        label, icon = "Pause", "pause"
+        if shown.paused:
+            label, icon = "Resume", "play_arrow"
+        elif shown.movable and not shown.active:
+            label, icon = "Replay", "replay"
+        if self.pause.label != label:
+            self.pause.param.update(label=label, icon=icon)
+        self.replay.update(shown)
+        if not shown.runs:
+            _set(self.status, _status_html("Ready", "no run yet"))
+            _set(self.headline, WELCOME)
+            return
+        _set(self.status, _status_html(shown.words, f"epoch {shown.epoch} of {shown.epochs}"))
+        _set(self.headline, "<br>".join(_sentences(shown, trouble)))
+
+
+def _sentences(shown: Shown, trouble: str | None) -> list[str]:
+    """What went wrong, if anything, and what the data say, if anything, as HTML."""
+    told = [
+        f"<b>{html.escape(run.label)}</b>: {html.escape(run.message)}"
+        for run in shown.runs
+        if run.state in ("diverged", "failed")
+    ]
+    if trouble is not None:
+        told.append(html.escape(trouble))
+    if shown.epoch > 0 or not told:
+        told.append(story(shown.places.get(PRDP_LABEL), shown.places.get(FULL_LABEL)))
+    return told
+
+
+def _set(pane: pn.pane.HTML, text: str) -> None:
+    if pane.object != text:
+        pane.object = text
+
+
+def _status_html(state: str, progress: str) -> str:
+    return (
+        f'<div style="font-size:14px;white-space:nowrap"><b>{state}</b> · '
+        f'<span role="status" aria-live="polite">{progress}</span></div>'
+    )
