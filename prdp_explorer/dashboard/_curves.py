@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import panel_material_ui as pmui
 from bokeh.models import ColumnDataSource, GlyphRenderer, LogTicker, Range1d
 
@@ -18,6 +17,7 @@ from ._theme import (
     card,
     legend,
     make_figure,
+    whole_decades,
 )
 
 
@@ -62,9 +62,7 @@ class Curves:
         smallest = min(self._prdp.smallest, self._full.smallest)
         largest = max(self._prdp.largest, self._full.largest)
         if 0 < smallest <= largest:
-            # Whole decades, so that the axis has labels and moves rarely.
-            start = 10.0 ** np.floor(np.log10(smallest))
-            end = 10.0 ** np.floor(np.log10(largest) + 1)
+            start, end = whole_decades(smallest, largest)
             if (start, end) != (self._errors.start, self._errors.end):
                 self._errors.update(start=start, end=end, reset_start=start, reset_end=end)
         final = int(prdp["next_iterations"] if prdp["epoch"] == 0 else prdp["iterations"])

@@ -4,6 +4,7 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 from bokeh.models import GlyphRenderer, HoverTool, Title
@@ -107,6 +108,12 @@ def name_contender(heading: pn.pane.HTML, color: str, text: str) -> None:
         '<svg width="12" height="12" aria-hidden="true" style="flex:none">'
         f'<rect width="12" height="12" fill="{color}"/></svg><span>{html.escape(text)}</span></div>'
     )
+
+
+def whole_decades(smallest: float, largest: float) -> tuple[float, float]:
+    """The ends of a logarithmic axis for these values, above 0: such an axis has labels and moves rarely."""
+    # A little more, since an axis that is rounded to less than two decades gets the ticks of a linear one.
+    return float(10.0 ** np.floor(np.log10(smallest))), float(1.001 * 10.0 ** np.floor(np.log10(largest) + 1))
 
 
 def set_title(plot: figure, text: str) -> None:

@@ -24,6 +24,7 @@ from ._settings import not_offered as not_offered
 from ._settings import settings_for as settings_for
 from ._settings import settings_from_json as settings_from_json
 from ._settings import unsuited_combination as unsuited_combination
+from ._store import RESUMABLE as RESUMABLE
 from ._store import STORE_VARIABLE as STORE_VARIABLE
 from ._store import Store as Store
 from ._store import StoredRun as StoredRun
