@@ -58,53 +58,51 @@ class Compare(pn.viewable.Viewer):
         self._store = store
         self._shown: dict[str, _Line] = {}
         # Set here rather than left to the browser, for the reasons given in `_curves`.
-        self._along, self._iterations = Range1d(start=0, end=1), Range1d(start=0, end=1)
-        self._errors = Range1d(start=1e-3, end=1)
+        self._along, self._errors, self._iterations = _axis(0, 1), _axis(1e-3, 1), _axis(0, 1)
         self._lines: list[tuple[ColumnDataSource, GlyphRenderer, GlyphRenderer]] = []
         self.axis = pmui.RadioButtonGroup(
             label="Drawn over", options=list(AXES), value="epoch", **CONTROL, max_width=400
         )
-        self.axis.param.watch(lambda _: locked(self._draw), "value")
+        self.axis.param.watch(lambda _: locked(self._switch), "value")
         self._error_plot, self._iterations_plot = self._make_plots()
         self._lines.append(self._make_line(0))  # a figure without any line makes Bokeh warn
         self._legend = legend()
         self._note = pn.pane.HTML(NOTHING_SELECTED, sizing_mode="stretch_width", margin=(4, 12))
-        half = {"lg": 6}
+        self._layout = card(
+            pn.pane.HTML('<h2 style="font-size:14px;margin:4px 12px">Side by side</h2>', margin=0), self._note
+        )
+        # The browser gets them with the first selection: the table is there sooner.
         self._plots = pmui.Column(
             self.axis,
-            grid((as_pane(self._error_plot), half), (as_pane(self._iterations_plot), half)),
+            grid((as_pane(self._error_plot), {"lg": 6}), (as_pane(self._iterations_plot), {"lg": 6})),
             self._legend,
             sizing_mode="stretch_width",
             margin=0,
-            visible=False,
-        )
-        self._layout = card(
-            pn.pane.HTML('<h2 style="font-size:14px;margin:4px 12px">Side by side</h2>', margin=0),
-            self._note,
-            self._plots,
         )
 
     def __panel__(self) -> pmui.Paper:
         return self._layout
 
-    def show(self, runs: Sequence[StoredRun]) -> None:
-        """Show these runs as they are by now; those that were shown already keep their looks.
+    def look_at(self, runs: Sequence[StoredRun]) -> None:
+        """Draw these runs as they are by now; those that were drawn already keep their looks.
 
         **Raises:** `StoreError`; what was shown stays then.
         """
-        shown = {run.id: self._shown.get(run.id) or _Line() for run in runs[:MOST_LINES]}
-        changed = shown.keys() != self._shown.keys() or len(runs) > MOST_LINES
-        for run in runs[:MOST_LINES]:
-            changed |= shown[run.id].read(self._store, run)
-        if not changed:
+        drawn = runs[:MOST_LINES]
+        kept = {run.id: self._shown[run.id] for run in drawn if run.id in self._shown}
+        free = iter(sorted(set(range(MOST_LINES)) - {line.look for line in kept.values()}))
+        shown = {run.id: kept.get(run.id) or _Line(next(free)) for run in drawn}
+        grown = [shown[run.id].read(self._store, run) for run in drawn]
+        if shown.keys() == self._shown.keys() and not any(grown) and len(runs) <= MOST_LINES:
             return
-        taken = {line.look for name, line in shown.items() if name in self._shown}
-        free = (look for look in range(MOST_LINES) if look not in taken)
-        for line in shown.values():
-            line.look = next(free) if line.look is None else line.look
         self._shown = shown
         more = f"The first {MOST_LINES} of the {len(runs)} selected runs are drawn." if len(runs) > MOST_LINES else ""
         self._note.param.update(object=more if runs else NOTHING_SELECTED, visible=bool(more or not runs))
+        self._draw()
+
+    def _switch(self) -> None:
+        """Draw over something else, where a zoom means nothing any more."""
+        self._along.update(start=self._along.reset_start, end=self._along.reset_end)
         self._draw()
 
     def _draw(self) -> None:
@@ -125,20 +123,23 @@ class Compare(pn.viewable.Viewer):
         self._legend.object = legend(
             *((DASHES[look // len(COLORS)], COLORS[look % len(COLORS)], line.title) for look, line in looks.items())
         ).object
+        if looks and self._plots not in self._layout:
+            self._layout.append(self._plots)
         self._plots.visible = bool(looks)
 
     def _fit(self, drawn: Sequence[Sequence[np.ndarray]]) -> None:
-        """Set the axes to what is drawn along, as K and as error; a person's zoom stays while that does not change."""
+        """Set the axes to what is drawn along, as K and as error, but for those that a person zoomed."""
         along, iterations, errors = (np.concatenate([np.zeros(0), *columns]) for columns in drawn)
-        ends = {
-            self._along: (0.0, float(np.nanmax(along, initial=0)) or 1.0),
-            self._iterations: (0.0, 1.04 * float(np.nanmax(iterations, initial=0)) or 1.0),
-        }
+        ends = [
+            (self._along, 0.0, float(np.nanmax(along, initial=0)) or 1.0),
+            (self._iterations, 0.0, 1.04 * float(np.nanmax(iterations, initial=0)) or 1.0),
+        ]
         if np.isfinite(errors).any():
-            ends[self._errors] = whole_decades(np.nanmin(errors), np.nanmax(errors))
-        for axis, (start, end) in ends.items():
-            if (axis.reset_start, axis.reset_end) != (start, end):
-                axis.update(start=start, end=end, reset_start=start, reset_end=end)
+            ends.append((self._errors, *whole_decades(np.nanmin(errors), np.nanmax(errors))))
+        for axis, start, end in ends:
+            if (axis.start, axis.end) == (axis.reset_start, axis.reset_end):
+                axis.update(start=start, end=end)
+            axis.update(reset_start=start, reset_end=end)
 
     def _make_plots(self) -> tuple[figure, figure]:
         error = make_figure(
@@ -166,12 +167,16 @@ class Compare(pn.viewable.Viewer):
         )
 
 
+def _axis(start: float, end: float) -> Range1d:
+    return Range1d(start=start, end=end, reset_start=start, reset_end=end)
+
+
 class _Line:
     """What is drawn of a run, read by a cursor."""
 
-    def __init__(self):
+    def __init__(self, look: int):
         self.title = ""
-        self.look: int | None = None
+        self.look = look
         self._rows = np.zeros(0, _READ)
 
     def read(self, store: Store, run: StoredRun) -> bool:
@@ -182,7 +187,7 @@ class _Line:
         if len(self._rows) > run.epochs:
             return renamed
         new = store.rows(run.id, len(self._rows))
-        self._rows = np.concatenate([self._rows, new[list(_READ.names)].astype(_READ)])
+        self._rows = np.concatenate([self._rows, new[_DRAWN].astype(_READ)])
         return renamed or len(new) > 0
 
     def columns(self, most: int) -> dict[str, Any]:
@@ -204,20 +209,10 @@ class _Line:
         }
 
 
-_READ = np.dtype(
-    [
-        (name, RECORD[name])
-        for name in (
-            "epoch",
-            "iterations",
-            "next_iterations",
-            "next_rtol",
-            "validation",
-            "cumulative_iterations",
-            "cumulative_seconds",
-        )
-    ]
-)
+_DRAWN = [
+    "epoch", "iterations", "next_iterations", "next_rtol", "validation", "cumulative_iterations", "cumulative_seconds",
+]  # fmt: skip
+_READ = np.dtype([(name, RECORD[name]) for name in _DRAWN])
 """The part of a record that is drawn."""
 
 # One row that shows nothing, as in `_source`.

@@ -25,7 +25,7 @@ class Family(pn.viewable.Viewer):
         super().__init__()
         self._store, self._choose = store, choose
         self._chosen = ""
-        self._tree = pmui.Tree(multi_select=False, sizing_mode="stretch_width", margin=0)
+        self._tree = pmui.Tree(multi_select=False, sizing_mode="stretch_width", margin=0, sx={"maxWidth": "none"})
         self._tree.param.watch(lambda _: locked(self._click), "active")
         self._lost = pmui.Typography("", variant="body2", sizing_mode="stretch_width", margin=(2, 12), visible=False)
         self._layout = card(
@@ -38,14 +38,14 @@ class Family(pn.viewable.Viewer):
     def __panel__(self) -> pmui.Paper:
         return self._layout
 
-    def show(self, chosen: StoredRun | None, runs: Mapping[str, StoredRun]) -> None:
-        """Show the family of a run among all runs by id, the run itself marked.
+    def look_at(self, chosen: StoredRun | None, runs: Mapping[str, StoredRun]) -> None:
+        """Show the family of a run among all runs by id, the newest first, the run itself marked.
 
         **Raises:** `StoreError`; what was shown stays then.
         """
         root = None if chosen is None else _eldest(chosen, runs)
         children: dict[str, list[StoredRun]] = {}
-        for run in runs.values():
+        for run in reversed(list(runs.values())):
             if run.parent is not None:
                 children.setdefault(run.parent, []).append(run)
         if chosen is None or root is None or (root.parent is None and root.id not in children):
@@ -93,7 +93,7 @@ class Family(pn.viewable.Viewer):
 def _eldest(run: StoredRun, runs: Mapping[str, StoredRun]) -> StoredRun:
     """The first known of a run's forebears, or itself. What claims to be its own forebear has none."""
     seen = {run.id}
-    while run.parent in runs and run.parent not in seen:
+    while run.parent is not None and run.parent in runs and run.parent not in seen:
         run = runs[run.parent]
         seen.add(run.id)
     return run
