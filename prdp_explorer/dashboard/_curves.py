@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import panel_material_ui as pmui
 from bokeh.models import ColumnDataSource, GlyphRenderer, LogTicker, Range1d
 
@@ -19,6 +18,7 @@ from ._theme import (
     legend,
     legend_html,
     make_figure,
+    whole_decades,
 )
 
 SAVING_MARKS = (
@@ -77,10 +77,7 @@ class Curves:
         smallest = min(self._prdp.smallest, self._full.smallest)
         largest = max(self._prdp.largest, self._full.largest)
         if 0 < smallest <= largest:
-            # Whole decades, so that the axis has labels and moves rarely.
-            # A hair below: rounding makes two decades less than two, of which Bokeh labels the upper part only.
-            start = 10.0 ** np.floor(np.log10(smallest)) * (1 - 1e-9)
-            end = 10.0 ** np.floor(np.log10(largest) + 1)
+            start, end = whole_decades(smallest, largest)
             if (start, end) != (self._errors.start, self._errors.end):
                 self._errors.update(start=start, end=end, reset_start=start, reset_end=end)
         if run is None or prdp is None:

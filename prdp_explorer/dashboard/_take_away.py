@@ -108,7 +108,7 @@ class TakeAway(pn.viewable.Viewer):
         except ValueError as error:
             notify(str(error))
         else:
-            self._on_import(ids)
+            locked(lambda: self._on_import(ids))
 
     def _imported(self, content: bytes, name: str) -> list[str]:
         with tempfile.TemporaryDirectory(prefix="prdp-import-") as folder:

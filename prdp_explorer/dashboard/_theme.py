@@ -4,6 +4,7 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 from bokeh.models import GlyphRenderer, HoverTool, Title
@@ -113,6 +114,13 @@ def name_contender(heading: pn.pane.HTML, color: str, text: str) -> None:
         '<svg width="12" height="12" aria-hidden="true" style="flex:none">'
         f'<rect width="12" height="12" fill="{color}"/></svg><span>{html.escape(text)}</span></div>'
     )
+
+
+def whole_decades(smallest: float, largest: float) -> tuple[float, float]:
+    """The ends of a logarithmic axis for these values, above 0: such an axis has labels and moves rarely."""
+    # A hair below: rounding makes two decades less than two, of which Bokeh labels the upper part only.
+    start = 10.0 ** np.floor(np.log10(smallest)) * (1 - 1e-9)
+    return float(start), float(10.0 ** np.floor(np.log10(largest) + 1))
 
 
 def set_title(plot: figure, text: str) -> None:

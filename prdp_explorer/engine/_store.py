@@ -232,19 +232,19 @@ class Store:
         with self._reading() as execute:
             return _rows(execute, self._row(execute, run_id)["number"], first)
 
+    def events(self, run_id: str) -> list[Event]:
+        """The events of a kept run."""
+        with self._reading() as execute:
+            return list(_events(execute, self._row(execute, run_id)["number"]))
+
     def log(self, run_id: str) -> Log:
         """The log of a kept run: its records, events and snapshots."""
         with self._reading() as execute:
             number = self._row(execute, run_id)["number"]
             log = Log()
             log.append(_rows(execute, number))
-            for epoch, name, changes, message, at in execute(
-                "SELECT epoch, name, changes, message, time FROM events WHERE run = ? ORDER BY number", (number,)
-            ):
-                values = json.loads(changes)
-                for value, kind in ((epoch, int), (name, str), (values, dict), (message, str), (at, float)):
-                    _check_kind("a value of an event", value, (kind,))
-                log.add_event(Event(epoch, name, values, message, at))
+            for event in _events(execute, number):
+                log.add_event(event)
             for epoch, iterations, fields in execute(
                 "SELECT epoch, iterations, fields FROM snapshots WHERE run = ? ORDER BY epoch", (number,)
             ):
@@ -441,6 +441,16 @@ def _rows(execute: Any, number: int, start: int = 0) -> np.ndarray:
         chunks.append(rows[max(start - first, 0) :])
         length += len(rows)
     return np.concatenate(chunks)
+
+
+def _events(execute: Any, number: int) -> Iterator[Event]:
+    for epoch, name, changes, message, at in execute(
+        "SELECT epoch, name, changes, message, time FROM events WHERE run = ? ORDER BY number", (number,)
+    ):
+        values = json.loads(changes)
+        for value, kind in ((epoch, int), (name, str), (values, dict), (message, str), (at, float)):
+            _check_kind("a value of an event", value, (kind,))
+        yield Event(epoch, name, values, message, at)
 
 
 def _thin(execute: Any, table: str, number: int, budget: int) -> None:
