@@ -40,7 +40,7 @@ class NarrowPage(pn.custom.JSComponent):
 
 def make_page() -> pmui.Page:
     """The page of one session of the server: an explorer, its timer, and its end."""
-    pn.extension(notifications=True)
+    pn.extension("tabulator", notifications=True)
     explorer = Explorer()
     _open_link(explorer)
     explorer.keep_up()
