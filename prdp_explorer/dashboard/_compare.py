@@ -59,25 +59,26 @@ class Compare(pn.viewable.Viewer):
         self._shown: dict[str, _Line] = {}
         # Set here rather than left to the browser, for the reasons given in `_curves`.
         self._along, self._errors, self._iterations = _axis(0, 1), _axis(1e-3, 1), _axis(0, 1)
-        self._lines: list[tuple[ColumnDataSource, GlyphRenderer, GlyphRenderer]] = []
         self.axis = pmui.RadioButtonGroup(
             label="Drawn over", options=list(AXES), value="epoch", **CONTROL, max_width=400
         )
         self.axis.param.watch(lambda _: locked(self._switch), "value")
         self._error_plot, self._iterations_plot = self._make_plots()
-        self._lines.append(self._make_line(0))  # a figure without any line makes Bokeh warn
+        self._lines = [self._make_line(0)]  # a figure without any line makes Bokeh warn
         self._legend = legend()
         self._note = pn.pane.HTML(NOTHING_SELECTED, sizing_mode="stretch_width", margin=(4, 12))
-        self._layout = card(
-            pn.pane.HTML('<h2 style="font-size:14px;margin:4px 12px">Side by side</h2>', margin=0), self._note
-        )
-        # The browser gets them with the first selection: the table is there sooner.
         self._plots = pmui.Column(
             self.axis,
             grid((as_pane(self._error_plot), {"lg": 6}), (as_pane(self._iterations_plot), {"lg": 6})),
             self._legend,
             sizing_mode="stretch_width",
             margin=0,
+            visible=False,
+        )
+        self._layout = card(
+            pn.pane.HTML('<h2 style="font-size:14px;margin:4px 12px">Side by side</h2>', margin=0),
+            self._note,
+            self._plots,
         )
 
     def __panel__(self) -> pmui.Paper:
@@ -107,9 +108,9 @@ class Compare(pn.viewable.Viewer):
 
     def _draw(self) -> None:
         looks = {line.look: line for line in self._shown.values()}
-        while len(self._lines) <= max(looks, default=-1):
-            self._lines.append(self._make_line(len(self._lines)))
         most = min(MOST_POINTS, MOST_POINTS_IN_ALL // max(len(looks), 1))
+        while len(self._lines) <= max(looks, default=0):
+            self._lines.append(self._make_line(len(self._lines)))
         column = AXES[self.axis.value]
         drawn = {look: line.columns(most) for look, line in looks.items()}
         for look, (source, *renderers) in enumerate(self._lines):
@@ -123,8 +124,6 @@ class Compare(pn.viewable.Viewer):
         self._legend.object = legend(
             *((DASHES[look // len(COLORS)], COLORS[look % len(COLORS)], line.title) for look, line in looks.items())
         ).object
-        if looks and self._plots not in self._layout:
-            self._layout.append(self._plots)
         self._plots.visible = bool(looks)
 
     def _fit(self, drawn: Sequence[Sequence[np.ndarray]]) -> None:

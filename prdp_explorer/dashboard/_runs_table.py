@@ -139,7 +139,9 @@ LOOK = """
 .pnx-tabulator.tabulator .tabulator-row .tabulator-cell { padding: 5px 6px; line-height: 1.4; }
 .pnx-tabulator.tabulator .tabulator-row.tabulator-selected {
   background-color: color-mix(in srgb, var(--panel-primary-color) 22%, var(--panel-surface-color)) !important;
-  color: var(--panel-on-surface-color);
+}
+.pnx-tabulator.tabulator .tabulator-row.tabulator-selected .tabulator-cell {
+  color: var(--panel-on-surface-color) !important;
 }
 """
 """Denser than the theme's own, and a selection on which text stays easy to read."""

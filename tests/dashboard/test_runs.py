@@ -355,7 +355,7 @@ class TestCompare:
         compare = Compare(store)
         compare.look_at([])
         assert "Select runs" in compare._note.object and compare._note.visible
-        assert compare._plots not in list(compare._layout)
+        assert not compare._plots.visible
 
     def test_the_columns_are_those_of_the_log_over_each_axis(self, store: Store):
         keep(store, "a", iterations=4)
