@@ -38,7 +38,7 @@ def _listed(run: StoredRun) -> dict[str, Any]:
             for name in ("id", "name", "label", "race", "created", "status", "message", "epochs")
         },
         **{name: run.settings.get(name) for name in ("scenario", "preset", "seed", "solver", "differentiation")},
-        "epochs_requested": run.settings.get("epochs"),
+        "epochs_requested": run.epochs_requested,
         **{name: run.summary.get(name) for name in ("validation", "iterations", "seconds")},
         **{name: getattr(run, name) for name in ("parent", "parent_epoch", "note")},
     }

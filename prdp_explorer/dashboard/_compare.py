@@ -23,7 +23,9 @@ from ._theme import (
     card,
     grid,
     legend,
+    legend_html,
     make_figure,
+    see_through,
     whole_decades,
 )
 
@@ -121,9 +123,9 @@ class Compare(pn.viewable.Viewer):
         for plot in (self._error_plot, self._iterations_plot):
             plot.xaxis.axis_label = self.axis.value
         self._fit([[each[name] for each in drawn.values()] for name in (column, "K", "error")])
-        self._legend.object = legend(
+        self._legend.object = legend_html(
             *((DASHES[look // len(COLORS)], COLORS[look % len(COLORS)], line.title) for look, line in looks.items())
-        ).object
+        )
         self._plots.visible = bool(looks)
 
     def _fit(self, drawn: Sequence[Sequence[np.ndarray]]) -> None:
@@ -142,13 +144,15 @@ class Compare(pn.viewable.Viewer):
 
     def _make_plots(self) -> tuple[figure, figure]:
         error = make_figure(
-            "Validation error", "epoch", "relative error (log scale)",
+            "Same accuracy? Validation error", "epoch", "relative error (log scale)",
             y_axis_type="log", x_range=self._along, y_range=self._errors,
         )  # fmt: skip
         error.yaxis.ticker = LogTicker(mantissas=[1, 2, 5], desired_num_ticks=4)
-        iterations = make_figure("K", "epoch", "inner iterations K", x_range=self._along, y_range=self._iterations)
+        iterations = make_figure(
+            "How much physics? K", "epoch", "inner iterations K", x_range=self._along, y_range=self._iterations
+        )
         for plot in (error, iterations):
-            plot.add_tools(HoverTool(tooltips=TOLD, formatters={"@error": "printf"}))
+            see_through(plot).add_tools(HoverTool(tooltips=TOLD, formatters={"@error": "printf"}))
         return error, iterations
 
     def _make_line(self, look: int) -> tuple[ColumnDataSource, GlyphRenderer, GlyphRenderer]:
@@ -181,7 +185,8 @@ class _Line:
     def read(self, store: Store, run: StoredRun) -> bool:
         """Read what is new; whether there was anything."""
         # A run that diverged at once has no line, and the legend says why.
-        title = f"{run.title} ({run.status})" if run.status in ("diverged", "failed") else run.title
+        title = run.name or f"{run.label}, {run.id}"
+        title = f"{title} ({run.status})" if run.status in ("diverged", "failed") else title
         renamed, self.title = title != self.title, title
         if len(self._rows) > run.epochs:
             return renamed

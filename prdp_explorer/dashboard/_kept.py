@@ -48,7 +48,7 @@ class KeptRun:
         largest = max(recorded, int(refinement.get("maximum", refinement.get("iterations", 1))))
         problem = problem_of(stored)
         full = largest if problem is None else problem.full_iterations
-        return cls(stored, log, Extent(int(stored.settings.get("epochs", stored.epochs)), largest, full))
+        return cls(stored, log, Extent(int(stored.epochs_requested or stored.epochs), largest, full))
 
     @property
     def timed_in(self) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..engine import Event, StoredRun, is_full_physics, settings_for
-from ..problems import SCENARIOS
 
 SYMBOLS = {
     "tau_step": "τ_step",
@@ -29,10 +28,8 @@ _ALWAYS_TOLD = ("tau_step", "tau_stop", "iterations")
 
 
 def scenario_words(run: StoredRun) -> str:
-    """The scenario and the preset."""
-    name = str(run.settings.get("scenario"))
-    title = SCENARIOS[name].title if name in SCENARIOS else name
-    return f"{title}, {run.settings.get('preset')}"
+    """The scenario's id and the preset."""
+    return f"{run.settings.get('scenario')}, {run.settings.get('preset')}"
 
 
 def settings_words(run: StoredRun) -> str:

@@ -17,27 +17,27 @@ PAGE_SIZE = 12
 EDITABLE = ("name", "note")
 
 COLUMNS = {
-    "name": ("Name", "A name of your choice; without one the run's id. Click to edit.", 140),
-    "scenario": ("Scenario", "The learning problem and its preset.", 114),
+    "name": ("Name", "A name of your choice; without one the run's id. Click to edit.", 130),
+    "scenario": ("Scenario", "The learning problem and its preset.", 104),
     "settings": (
         "Settings",
         "Controller, solver, differentiation mode and seed. What was edited since the start is shown as old→new; what "
         "is not told is the preset's own.",
-        235,
+        210,
     ),
-    "status": ("Status", "Interrupted: the process that trained it is gone; it can be resumed.", 88),
-    "epochs": ("Epochs", "Epochs done, of those asked for.", 96),
-    "error": ("Error", "The last validation error.", 70),
+    "status": ("Status", "Interrupted: the process that trained it is gone; it can be resumed.", 82),
+    "epochs": ("Epochs", "Epochs done, of those asked for.", 92),
+    "error": ("Error", "The last validation error.", 68),
+    "iterations": ("Iterations", "Inner iterations of all epochs.", 84),
     "saved": (
         "Saved",
         "Share of the inner iterations saved against full physics for the same number of epochs. Empty where no "
         "finished full-physics run with otherwise the same settings is kept, and where training went wrong.",
-        70,
+        66,
     ),
-    "started": ("Started", "When, by the server's clock. The newest come first until you sort.", 120),
+    "seconds": ("Seconds", "Seconds of training.", 76),
+    "started": ("Started", "When, by the server's clock. The newest come first until you sort.", 116),
     "note": ("Note", "A note of yours. Click to edit.", 150),
-    "iterations": ("Iterations", "Inner iterations of all epochs.", 92),
-    "seconds": ("Seconds", "Seconds of training.", 84),
 }
 """The columns: title, what the header tells, width in pixels."""
 
@@ -53,7 +53,7 @@ def table_of(runs: Iterable[StoredRun]) -> pd.DataFrame:
         "scenario": [scenario_words(run) for run in runs],
         "settings": [settings_words(run) for run in runs],
         "status": [run.status for run in runs],
-        "epochs": _padded(f"{run.epochs} of {value_words(run.settings.get('epochs'))}" for run in runs),
+        "epochs": _padded(f"{run.epochs} of {value_words(run.epochs_requested)}" for run in runs),
         "note": [run.note for run in runs],
     }
     numbers = {
@@ -121,7 +121,7 @@ def make_table(frame: pd.DataFrame) -> pn.widgets.Tabulator:
             "error": ScientificFormatter(precision=2, power_limit_low=99, nan_format=""),
             "iterations": NumberFormatter(format="0,0", nan_format=""),
             "saved": NumberFormatter(format="0%", nan_format=""),
-            "seconds": NumberFormatter(format="0.0", nan_format=""),
+            "seconds": NumberFormatter(format="0.00", nan_format=""),
             "started": DateFormatter(format="%Y-%m-%d %H:%M", nan_format=""),
         },
         text_align=dict.fromkeys(("epochs", "error", "iterations", "saved", "seconds"), "right"),

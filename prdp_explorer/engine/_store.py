@@ -92,6 +92,11 @@ class StoredRun:
         return self.name or self.id
 
     @property
+    def epochs_requested(self) -> Any:
+        """How many epochs it is to have by now; None if the file does not say."""
+        return self.edits.get("epochs", self.settings.get("epochs"))
+
+    @property
     def active(self) -> bool:
         """Whether a living process is at it."""
         return self.status in ACTIVE

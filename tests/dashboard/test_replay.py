@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import param
 import pytest
 from dashboard_helpers import columns, made_up_race
 
@@ -57,6 +58,13 @@ def click(button: Any) -> None:
     button.clicks += 1
 
 
+def move(explorer: Explorer, epoch: int) -> None:
+    """Release the scrubber at an epoch."""
+    with param.edit_constant(explorer.bar.replay.epoch):
+        explorer.bar.replay.epoch.value_throttled = epoch
+    explorer.tick()
+
+
 def shown(explorer: Explorer) -> dict[str, list[float]]:
     return {label: list(columns(source.source)["epoch"]) for label, source in explorer._sources.items()}
 
@@ -75,8 +83,7 @@ def test_a_race_that_is_over_is_moved_and_replayed(explorer: Explorer):
     assert not explorer.bar.replay.epoch.disabled
     assert (explorer.bar.replay.epoch.end, explorer.bar.replay.epoch.value) == (100, 100)
     end = headline(explorer)
-    explorer.bar.replay.epoch.value = 40
-    explorer.tick()
+    move(explorer, 40)
     assert explorer.race is not race
     assert shown(explorer) == {label: list(range(41)) for label in (PRDP_LABEL, FULL_LABEL)}
     tick_until(explorer, lambda: status(explorer) == "Replay, paused · epoch 40 of 100")
@@ -103,8 +110,7 @@ def test_a_race_that_is_over_is_moved_and_replayed(explorer: Explorer):
 
 def test_the_drawer_does_not_change_what_was(explorer: Explorer):
     raced(explorer)
-    explorer.bar.replay.epoch.value = 40
-    explorer.tick()
+    move(explorer, 40)
     explorer.controls._fields["tau_step"]._text.value = "0.5"
     explorer.controls.differentiation.value = "unrolled"
     explorer.tick()
@@ -116,8 +122,7 @@ def test_the_drawer_does_not_change_what_was(explorer: Explorer):
 def test_a_fork_goes_another_way_from_the_epoch_shown(explorer: Explorer, told: list[str]):
     race = raced(explorer)
     parent = race.runs[PRDP_LABEL]
-    explorer.bar.replay.epoch.value = 40
-    explorer.tick()
+    move(explorer, 40)
     click(explorer.bar.replay.fork)
     assert told == ["A fork without a change would be the same run again; change a setting."]
     explorer.controls._fields["tau_step"]._text.value = "0.5"
@@ -142,8 +147,7 @@ def test_a_fork_goes_another_way_from_the_epoch_shown(explorer: Explorer, told: 
 
 def test_what_a_run_cannot_become_is_told(explorer: Explorer, told: list[str]):
     raced(explorer)
-    explorer.bar.replay.epoch.value = 40
-    explorer.tick()
+    move(explorer, 40)
     explorer.controls._fields["seed"]._text.value = "7"
     click(explorer.bar.replay.fork)
     explorer.controls.scenario.value = "heat-2d"

@@ -101,7 +101,7 @@ class TestTable:
         assert list(frame.columns) == list(COLUMNS)
         row = frame.loc["prdp"]
         assert (row["name"], row["note"], row["status"]) == ("the lecture's", "slide 4", "stopped")
-        assert (row["scenario"], row["epochs"]) == ("Heat 1D emulator, live", "20 of 40")
+        assert (row["scenario"], row["epochs"]) == ("heat-1d, live", "20 of 40")
         assert row["error"] == pytest.approx(0.5 * np.exp(-20 / 50))
         assert (row["iterations"], row["seconds"]) == (60, pytest.approx(0.21))
         assert abs(row["started"].timestamp() - store.run("prdp").created) < 24 * 3600
@@ -346,7 +346,7 @@ class TestCompare:
     def drawn(self, compare: Compare) -> dict[str, dict[str, Any]]:
         """What the browser has of each run that is shown."""
         sources = [columns(source) for source, line, _ in compare._lines if line.visible]
-        return {source["run"][0]: source for source in sources}
+        return {source["run"][0].partition(", ")[2]: source for source in sources}  # after the label
 
     def show(self, compare: Compare, store: Store, *names: str) -> None:
         compare.look_at([store.run(name) for name in names])
