@@ -43,8 +43,8 @@ def shared_engine() -> Engine:
 class Explorer(pn.viewable.Viewer):
     """PRDP against full physics, live: settings, commands, and views that follow the logs of the two runs.
 
-    Displayed by its last line in a notebook (after `pn.extension(inline=True)`), or served by `make_page`; either way a
-    timer keeps it up to date. `close` ends the timer and withdraws the interest in the race.
+    Displayed by its last line in a notebook (after `pn.extension("tabulator", inline=True)`), or served by `make_page`;
+    either way a timer keeps it up to date. `close` ends the timer and withdraws the interest in the race.
 
     **Arguments:**
 
@@ -206,7 +206,9 @@ class Explorer(pn.viewable.Viewer):
             self._runs_place[:] = [pn.pane.HTML(html.escape(self.engine.trouble or "This engine keeps no runs."))]
             return
         self.runs = Runs(self.engine.store, self._from_table(self.open_run), self._from_table(self.resume_run))
-        self._runs_place[:] = [self.runs]
+        with pn.io.hold():
+            self.runs.refresh()  # the first rows come along
+            self._runs_place[:] = [self.runs]
 
     def _from_table(self, show: Callable[[str], None]) -> Callable[[str], None]:
         """What shows a kept run, made to bring the race before the person who asked, or to say why not."""

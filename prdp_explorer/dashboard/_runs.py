@@ -70,21 +70,15 @@ class Runs(pn.viewable.Viewer):
         self.compare = Compare(store)
         self.family = Family(store, self._choose)
         self.take_away = TakeAway(store, self._bring)
-        self._layout = pmui.Column(
-            card(
-                pmui.FlexBox(
-                    self.search, self.open, self.resume, self.delete, self._count, self._told, self.undo,
-                    align_items="center",
-                ),
-                self.table,
+        table = card(
+            pmui.FlexBox(
+                self.search, self.open, self.resume, self.delete, self._count, self._told, self.undo,
+                align_items="center",
             ),
-            self.family,
-            self.compare,
-            self.take_away,
-            sizing_mode="stretch_width",
-            margin=10,
-            sx={"gap": "10px"},
+            self.table,
         )  # fmt: skip
+        self._rest: list[Any] = [self.family, self.compare, self.take_away]
+        self._layout = pmui.Column(table, sizing_mode="stretch_width", margin=10, sx={"gap": "10px"})
 
     def __panel__(self) -> pmui.Column:
         return self._layout
@@ -99,6 +93,9 @@ class Runs(pn.viewable.Viewer):
         now = time.monotonic()
         if now - self._looked < LOOK_SECONDS or now - self._typing < EDIT_SECONDS:
             return
+        if self._rest and self._signs is not None:
+            self._layout.extend(self._rest)  # a look after the table, which a browser that is busy would show late
+            self._rest = []
         self._looked = now
         with self._telling(again=False):
             signs = self.store.signs()
