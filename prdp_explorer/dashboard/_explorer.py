@@ -88,11 +88,13 @@ class Explorer(pn.viewable.Viewer):
             margin=10,
         )
         self.runs: Runs | None = None
-        self._runs_place = pmui.Column(sizing_mode="stretch_width", margin=10)
-        self.tabs = pmui.Tabs(
-            ("Race", self.views), ("Kept runs", self._runs_place), sizing_mode="stretch_width", margin=0
-        )
-        self.tabs.param.watch(lambda _: locked(self._show_runs), "active")
+        kept: Any = pn.pane.HTML(html.escape(self.engine.trouble or "This engine keeps no runs."), margin=20)
+        if self.engine.recorder is not None:
+            kept = self.runs = Runs(
+                self.engine.store, self._from_table(self.open_run), self._from_table(self.resume_run)
+            )
+        self.tabs = pmui.Tabs(("Race", self.views), ("Kept runs", kept), sizing_mode="stretch_width", margin=0)
+        self.tabs.param.watch(lambda _: locked(self.tick), "active")
         self.tick()
 
     def __panel__(self) -> pmui.Row:
@@ -197,18 +199,6 @@ class Explorer(pn.viewable.Viewer):
             if (epoch := self.bar.replay.wanted()) is not None:
                 self._seek(epoch)
             self._show_state()
-
-    def _show_runs(self) -> None:
-        """Make the view of kept runs when it is looked at for the first time."""
-        if self.runs is not None or self.tabs.active != _RUNS_TAB:
-            return
-        if self.engine.recorder is None:
-            self._runs_place[:] = [pn.pane.HTML(html.escape(self.engine.trouble or "This engine keeps no runs."))]
-            return
-        self.runs = Runs(self.engine.store, self._from_table(self.open_run), self._from_table(self.resume_run))
-        with pn.io.hold():
-            self.runs.refresh()  # the first rows come along
-            self._runs_place[:] = [self.runs]
 
     def _from_table(self, show: Callable[[str], None]) -> Callable[[str], None]:
         """What shows a kept run, made to bring the race before the person who asked, or to say why not."""

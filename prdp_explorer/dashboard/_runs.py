@@ -28,6 +28,9 @@ EDIT_SECONDS = 60.0
 """How long the table stands still for an edit in a cell: what is shown anew takes away what is being typed."""
 
 
+GAPS = {"gap": "10px"}
+
+
 class Runs(pn.viewable.Viewer):
     """The runs of a store, as a table; those selected are drawn over each other, and of one the family is shown.
 
@@ -70,6 +73,8 @@ class Runs(pn.viewable.Viewer):
         self.compare = Compare(store)
         self.family = Family(store, self._choose)
         self.take_away = TakeAway(store, self._bring)
+        # What is looked at comes when it is; the table first, so that it is seen as soon as it can be. But the figures
+        # are there from the start: Bokeh fails on one that is added while anything on the page changes its size.
         table = card(
             pmui.FlexBox(
                 self.search, self.open, self.resume, self.delete, self._count, self._told, self.undo,
@@ -77,8 +82,9 @@ class Runs(pn.viewable.Viewer):
             ),
             self.table,
         )  # fmt: skip
-        self._rest: list[Any] = [self.family, self.compare, self.take_away]
-        self._layout = pmui.Column(table, sizing_mode="stretch_width", margin=10, sx={"gap": "10px"})
+        self._to_come = [table, pmui.Column(self.family, self.take_away, sizing_mode="stretch_width", sx=GAPS)]
+        self._above = pmui.Column(sizing_mode="stretch_width", sx=GAPS)
+        self._layout = pmui.Column(self._above, self.compare, sizing_mode="stretch_width", margin=10, sx=GAPS)
 
     def __panel__(self) -> pmui.Column:
         return self._layout
@@ -93,10 +99,9 @@ class Runs(pn.viewable.Viewer):
         now = time.monotonic()
         if now - self._looked < LOOK_SECONDS or now - self._typing < EDIT_SECONDS:
             return
-        if self._rest and self._signs is not None:
-            self._layout.extend(self._rest)  # a look after the table, which a browser that is busy would show late
-            self._rest = []
         self._looked = now
+        if self._to_come:
+            self._above.append(self._to_come.pop(0))
         with self._telling(again=False):
             signs = self.store.signs()
             under_way = any(run.active for run in self._runs.values())

@@ -142,7 +142,7 @@ def test_a_fork_goes_another_way_from_the_epoch_shown(explorer: Explorer, told: 
     assert list(columns(explorer._sources[PRDP_LABEL].source)["validation"]) == rows["validation"].tolist()
     assert rows["validation"][-1] != before["validation"][-1]
     assert "Forked from" in explorer.history._pane.object
-    assert len(explorer.engine.store.runs()) == 3
+    tick_until(explorer, lambda: len(explorer.engine.store.runs()) == 3)
 
 
 def test_what_a_run_cannot_become_is_told(explorer: Explorer, told: list[str]):

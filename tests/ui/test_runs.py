@@ -1,0 +1,86 @@
+"""The tab of kept runs in the browser: found, opened, named, deleted and brought back, compared, taken away."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, expect
+from test_kept import finished
+from ui_helpers import PATIENCE, View
+
+pytestmark = pytest.mark.ui
+
+
+def rows(view: View) -> Locator:
+    return view.page.locator(".tabulator-row")
+
+
+def cell(row: Locator, field: str) -> Locator:
+    return row.locator(f"[tabulator-field={field}]")
+
+
+def opened(view: View, seed: str) -> View:
+    """A race of that seed, and the tab of kept runs with only its runs."""
+    finished(view, Seed=seed)
+    view.page.get_by_role("tab", name="Kept runs").click()
+    view.page.get_by_role("textbox", name="Find runs").fill(f"seed {seed}")
+    expect(rows(view)).to_have_count(2, timeout=PATIENCE)
+    expect(rows(view).first).to_contain_text("100 of 100", timeout=PATIENCE)
+    return view
+
+
+def button(view: View, name: str) -> Locator:
+    return view.page.get_by_role("button", name=name, exact=True)
+
+
+def test_runs_are_named_compared_deleted_and_brought_back(view: View):
+    opened(view, "21")
+    prdp = rows(view).filter(has_text="PRDP")
+    expect(cell(prdp, "saved")).to_have_text("80%", timeout=PATIENCE)
+    cell(prdp, "name").click()
+    view.page.keyboard.press("Control+A")
+    view.page.keyboard.type("<b>mine</b>")
+    view.page.keyboard.press("Enter")
+    expect(cell(prdp, "name")).to_have_text("<b>mine</b>", timeout=PATIENCE)
+    for words in ("PRDP", "full physics"):
+        cell(rows(view).filter(has_text=words), "settings").click()
+    expect(view.main.get_by_role("listitem").filter(has_text="<b>mine</b>")).to_be_visible(timeout=PATIENCE)
+    button(view, "Delete").click()
+    expect(view.main.get_by_text("Deleted 2 runs.")).to_be_visible(timeout=PATIENCE)
+    expect(rows(view)).to_have_count(0)
+    button(view, "Undo").click()
+    expect(rows(view)).to_have_count(2, timeout=PATIENCE)
+    expect(cell(rows(view).filter(has_text="PRDP"), "name")).to_have_text("<b>mine</b>")
+
+
+def test_a_run_is_opened_from_the_table_and_taken_away_and_in(view: View, tmp_path: Path):
+    opened(view, "22")
+    cell(rows(view).filter(has_text="PRDP"), "settings").click()
+    expect(button(view, "Download")).to_be_enabled(timeout=PATIENCE)
+    files = {}
+    for kind in ("Report: one web page (HTML)", "Records (CSV)", "The whole run, to import elsewhere"):
+        view.choose("Take away", kind)
+        for _ in range(2):  # the same once more is sent once more
+            with view.page.expect_download(timeout=PATIENCE) as download:
+                button(view, "Download").click()
+        file = tmp_path / download.value.suggested_filename
+        download.value.save_as(file)
+        files[file.suffix] = file
+    assert files[".html"].read_text().startswith("<!DOCTYPE html>")
+    assert len(files[".csv"].read_text().splitlines()) == 102
+
+    button(view, "Delete").click()
+    expect(rows(view)).to_have_count(1, timeout=PATIENCE)
+    chooser = view.page.locator("input[type=file]")
+    (tmp_path / "notes.prdp").write_text("no run at all")
+    chooser.set_input_files(tmp_path / "notes.prdp")
+    view.expect_alert("notes.prdp")
+    chooser.set_input_files(files[".prdp"])
+    view.expect_alert("is here already")
+    button(view, "Undo").click()
+    expect(rows(view)).to_have_count(2, timeout=PATIENCE)
+
+    cell(rows(view).filter(has_text="PRDP"), "settings").click()
+    button(view, "Open").click()
+    view.expect_state("Replay, finished")
+    expect(view.log).to_be_visible()
+    assert len(view.curves["PRDP"]["epoch"]) == 101
