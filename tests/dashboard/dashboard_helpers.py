@@ -1,11 +1,14 @@
 """Races with made-up logs, which no engine touches."""
 
+import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 from bokeh.models import ColumnDataSource, Range1d
 
 from prdp_explorer import Constant, Race, Run
+from prdp_explorer.dashboard import Explorer
 from prdp_explorer.dashboard._controls import FULL_LABEL, PRDP_LABEL
 from prdp_explorer.engine import RECORD, Snapshot, settings_for
 from prdp_explorer.refinement import Reason
@@ -65,3 +68,22 @@ def columns(source: ColumnDataSource) -> dict[str, Any]:
 def extent(axis: Range1d) -> tuple[float, float]:
     """The ends of an axis as plain numbers."""
     return float(cast(Any, axis.start)), float(cast(Any, axis.end))
+
+
+PATIENCE = 60.0
+"""Seconds after which a test gives up waiting for what should take milliseconds."""
+
+
+def tick_until(explorer: Explorer, condition: Callable[[], bool]) -> None:
+    """What the page's timer does, and once more when the condition holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+        explorer.tick()
+    explorer.tick()
+
+
+def click(button: Any) -> None:
+    """Press a button."""
+    button.clicks += 1

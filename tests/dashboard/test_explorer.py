@@ -2,13 +2,11 @@
 
 import html
 import re
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from dashboard_helpers import columns, made_up_race, made_up_rows
+from dashboard_helpers import click, columns, made_up_race, made_up_rows, tick_until
 
 from prdp_explorer import Engine
 from prdp_explorer.dashboard import Explorer, _controls, _explorer
@@ -19,17 +17,6 @@ from prdp_explorer.dashboard._shown import STATE_WORDS
 from prdp_explorer.dashboard._source import MOST_POINTS
 from prdp_explorer.engine import ENDED
 
-PATIENCE = 60.0
-
-
-def tick_until(explorer: Explorer, condition: Callable[[], bool]) -> None:
-    """What the page's timer does."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-        explorer.tick()
-
 
 def text(pane) -> str:
     """What a person reads in an HTML pane."""
@@ -38,10 +25,6 @@ def text(pane) -> str:
 
 def status(explorer: Explorer) -> str:
     return re.sub("<[^>]*>", "", explorer.bar.status.object)
-
-
-def click(button) -> None:
-    button.clicks += 1
 
 
 def heat(engine: Engine) -> Explorer:

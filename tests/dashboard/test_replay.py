@@ -2,23 +2,19 @@
 
 import html
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import param
 import pytest
-from dashboard_helpers import columns, made_up_race
+from dashboard_helpers import PATIENCE, click, columns, made_up_race, tick_until
 
 from prdp_explorer import Constant, Engine, Race
 from prdp_explorer.dashboard import Explorer, _explorer
 from prdp_explorer.dashboard._shown import Shown
 from prdp_explorer.dashboard._theme import FULL_LABEL, PRDP_LABEL
 from prdp_explorer.engine import Store, settings_for
-
-PATIENCE = 60.0
 
 
 @pytest.fixture
@@ -36,15 +32,6 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return messages
 
 
-def tick_until(explorer: Explorer, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-        explorer.tick()
-    explorer.tick()
-
-
 def raced(explorer: Explorer) -> Race:
     """A race that is over."""
     explorer.bar.speed.value = "as fast as possible"
@@ -52,10 +39,6 @@ def raced(explorer: Explorer) -> Race:
     tick_until(explorer, lambda: not explorer.shown.active)
     assert explorer.race is not None
     return explorer.race
-
-
-def click(button: Any) -> None:
-    button.clicks += 1
 
 
 def move(explorer: Explorer, epoch: int) -> None:
