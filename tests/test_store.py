@@ -302,6 +302,24 @@ class TestTrouble:
         with pytest.raises(StoreError, match="does not have the tables"):
             Store(place)
 
+    @pytest.mark.parametrize("beside", [False, True], ids=["nobody writing", "somebody writing"])
+    def test_what_cannot_be_written_is_read(self, place: Path, monkeypatch: pytest.MonkeyPatch, beside: bool):
+        writer = Store(place)
+        writer.add("a-1", "PRDP", "a-1", SETTINGS)
+        writer.write("a-1", status="stopped", message="", rows=rows_of(3), first=0)
+        if not beside:
+            writer.close()
+        assert Path(f"{place}-wal").exists() == beside
+        before = place.read_bytes()
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        with contextlib.closing(Store(place)) as store:
+            assert [run.id for run in store.runs()] == ["a-1"]
+            assert len(store.rows("a-1")) == 3
+            for change in (lambda: store.rename("a-1", "mine"), lambda: store.delete("a-1")):
+                with pytest.raises(StoreError, match="cannot be used: attempt to write a readonly database"):
+                    change()
+        assert place.read_bytes() == before
+
     def test_a_place_that_cannot_be(self, tmp_path: Path):
         (tmp_path / "file").write_text("")
         with pytest.raises(StoreError, match="cannot be used"):

@@ -1,6 +1,7 @@
 """The format of a store: its tables, how its file is opened, and how an older one becomes a newer one."""
 
 import contextlib
+import os
 import sqlite3
 import struct
 import zipfile
@@ -51,9 +52,12 @@ def opened(place: str) -> sqlite3.Connection:
 
     **Raises:** what SQLite raises, and `StoreError` for a file that is no store; nothing of it is changed then.
     """
-    if place != IN_MEMORY:
+    readable = _for_reading_only(place)
+    if place != IN_MEMORY and not readable:
         Path(place).parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(place, timeout=5, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        readable or place, uri=bool(readable), timeout=5, isolation_level=None, check_same_thread=False
+    )
     connection.row_factory = sqlite3.Row
     try:
         connection.execute("PRAGMA trusted_schema = OFF")
@@ -73,12 +77,24 @@ def opened(place: str) -> sqlite3.Connection:
             raise StoreError(f"{place!r} does not have the tables of a store of runs. Choose another file.")
         elif version < VERSION:
             _upgrade(connection)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        if not readable:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _for_reading_only(place: str) -> str:
+    """The address of a file that cannot be written, on a read-only medium say, so that it is read; empty for others."""
+    if place == IN_MEMORY or not Path(place).is_file():
+        return ""
+    if os.access(place, os.W_OK) and os.access(Path(place).absolute().parent, os.W_OK):
+        return ""
+    # What another process wrote last may be in a file beside it; without that nobody is writing.
+    how = "mode=ro" if Path(f"{place}-wal").exists() else "immutable=1"
+    return f"{Path(place).absolute().as_uri()}?{how}"
 
 
 def _found(execute: Any) -> tuple[dict[str, str], int, int]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, expect
-from test_kept import finished
+from test_kept_page import finished
 from ui_helpers import PATIENCE, View
 
 pytestmark = pytest.mark.ui
