@@ -431,7 +431,7 @@ class TestKept:
             "png": b"\x89PNG\r\n",
             "svg": b"<?xml",
             "prdp": b"SQLite format 3\0",
-            "py": b'"""The run ',
+            "py": b"# The run ",
         }
         for kind, beginning in beginnings.items():
             file = str(tmp_path / f"run.{kind.upper()}")
@@ -442,11 +442,12 @@ class TestKept:
         assert capsys.readouterr().out == (tmp_path / "run.CSV").read_text()
         report = str(tmp_path / "run.html")
         told = result("report", run_id, report, "--store", store)
-        assert told == {"id": run_id, "full_physics": None, "file": report, "format": "html"}
+        assert told == {"id": run_id, "file": report, "format": "html"}
         assert f", {run_id}</title>" in Path(report).read_text()
-        full = result("run", "heat-1d", "--epochs", "7", "--refinement", "constant", "--store", store)
-        assert result("report", run_id, report, "--store", store)["full_physics"] == full["id"]
-        assert result("report", full["id"], report, "--store", store)["full_physics"] is None
+        assert "inner iterations of full physics" not in Path(report).read_text()
+        result("run", "heat-1d", "--epochs", "7", "--refinement", "constant", "--store", store)
+        result("report", run_id, report, "--store", store)
+        assert "inner iterations of full physics" in Path(report).read_text()
         elsewhere, portable = str(tmp_path / "elsewhere.sqlite"), str(tmp_path / "run.PRDP")
         assert result("import", portable, "--store", elsewhere) == {"ids": [run_id], "file": portable}
         (listed,) = result("runs", "--store", elsewhere)
@@ -462,7 +463,7 @@ class TestKept:
         [
             (
                 ["export", "ID", "run.txt"],
-                "FILE must end in one of .csv, .nc, .png, .svg, .prdp, .py, or be - for CSV; got",
+                "FILE must end in one of .csv, .nc, .prdp, .py, .png, .svg, or be - for CSV; got",
             ),
             (["export", "ID", "run"], "FILE must end in one of"),
             (["export", "ID", "-", "--json", "-"], "cannot both be standard output"),
