@@ -25,8 +25,9 @@ lint: .venv/test
 types: .venv/test
 	$(BIN)/pyright
 
+# Two at a time: many of them wait for a thread or a process. A file's tests share what they set up.
 unit: .venv/test
-	$(BIN)/python -m pytest -m "not ui"
+	$(BIN)/python -m pytest -m "not ui" -n 2 --dist loadfile
 
 # A browser on two busy cores: a test may be tried twice, and the summary then says so.
 browser: .venv/test

@@ -1,5 +1,6 @@
 """The tab of kept runs in the browser: found, opened, named, deleted and brought back, compared, taken away."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,9 @@ def cell(row: Locator, field: str) -> Locator:
     return row.locator(f"[tabulator-field={field}]")
 
 
-def opened(view: View, seed: str) -> View:
-    """A race of that seed, and the tab of kept runs with only its runs."""
+def opened(view: View) -> View:
+    """A race of a seed of its own, and the tab of kept runs with only its runs."""
+    seed = str(time.time_ns() % 10**9)
     finished(view, Seed=seed)
     view.page.get_by_role("tab", name="Kept runs").click()
     view.page.get_by_role("textbox", name="Find runs").fill(f"seed {seed}")
@@ -33,7 +35,7 @@ def button(view: View, name: str) -> Locator:
 
 
 def test_runs_are_named_compared_deleted_and_brought_back(view: View):
-    opened(view, "21")
+    opened(view)
     prdp = rows(view).filter(has_text="PRDP")
     expect(cell(prdp, "saved")).to_have_text("80%", timeout=PATIENCE)
     cell(prdp, "name").click()
@@ -53,7 +55,7 @@ def test_runs_are_named_compared_deleted_and_brought_back(view: View):
 
 
 def test_a_run_is_opened_from_the_table_and_taken_away_and_in(view: View, tmp_path: Path):
-    opened(view, "22")
+    opened(view)
     cell(rows(view).filter(has_text="PRDP"), "settings").click()
     expect(button(view, "Download")).to_be_enabled(timeout=PATIENCE)
     files: dict[str, Path] = {}
