@@ -5,11 +5,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import pytest
 
 from prdp_explorer import Engine
+from prdp_explorer.engine import Store
 
 _cache = tempfile.TemporaryDirectory(prefix="prdp-explorer-tests-")
 os.environ["PRDP_EXPLORER_CACHE"] = _cache.name  # before anything compiles; inherited by what tests start
@@ -37,3 +39,11 @@ def engine() -> Iterator[Engine]:
     while any(thread.name.startswith("prdp-") for thread in threading.enumerate()):
         assert time.monotonic() < deadline, "a thread of the engine outlived it"
         time.sleep(0.01)
+
+
+@pytest.fixture
+def keeping(tmp_path: Path) -> Iterator[Engine]:
+    """An engine that keeps its runs, in `runs.sqlite` in the test's folder."""
+    engine = Engine(Store(tmp_path / "runs.sqlite"))
+    yield engine
+    engine.close()

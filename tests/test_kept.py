@@ -1,7 +1,5 @@
 """Kept runs that are played, reused and forked: to whoever reads logs they are runs like any other."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,17 +17,9 @@ from training_helpers import (
 )
 
 from prdp_explorer import PRDP, Constant, Engine, Race, Run
-from prdp_explorer.engine import Store, as_records
+from prdp_explorer.engine import as_records
 
 CONTENDERS = {"PRDP": None, "full physics": Constant()}
-
-
-@pytest.fixture
-def keeping(tmp_path: Path) -> Iterator[Engine]:
-    """An engine that keeps its runs."""
-    engine = Engine(Store(tmp_path / "runs.sqlite"))
-    yield engine
-    engine.close()
 
 
 def over(race: Race) -> Race:

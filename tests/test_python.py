@@ -1,7 +1,6 @@
 """The lines of Python that a run leaves: run, they give its records again."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,13 +9,6 @@ from training_helpers import PATIENCE, TOY, recorder_of, timeless, wait_for_adju
 from prdp_explorer import PRDP, Constant, Engine, Run, train
 from prdp_explorer.engine import IN_MEMORY, Event, Store, python_lines, settings_for
 from prdp_explorer.refinement import Scheduled, TolerancePRDP
-
-
-@pytest.fixture
-def keeping(tmp_path: Path) -> Iterator[Engine]:
-    engine = Engine(Store(tmp_path / "runs.sqlite"))
-    yield engine
-    engine.close()
 
 
 def executed(engine: Engine, run: Run) -> tuple[str, list[str]]:

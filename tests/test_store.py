@@ -60,14 +60,6 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "runs.sqlite"
 
 
-@pytest.fixture
-def keeping(place: Path):
-    """An engine that keeps its runs there."""
-    engine = Engine(Store(place))
-    yield engine
-    engine.close()
-
-
 def rows_of(count: int) -> np.ndarray:
     rows = np.zeros(count, RECORD)
     rows["epoch"] = np.arange(count)

@@ -48,8 +48,7 @@ def settings_words(run: StoredRun) -> str:
     controller = "full physics" if is_full_physics(run) else _CONTROLLERS.get(str(values.get("kind")), "controller")
     parts = [
         " ".join([controller, ", ".join(changes)]).strip(),
-        value_words(values.get("solver")),
-        change_words("", values.get("differentiation"), run.edits.get("differentiation")),
+        *(change_words("", values.get(name), run.edits.get(name)) for name in ("solver", "differentiation")),
         "" if usual.get("deterministic") else f"seed {value_words(values.get('seed'))}",
         "fed the training loss" if values.get("metric") == "training" else "",
     ]

@@ -155,10 +155,10 @@ class TestSettingsWords:
     def test_edits_are_told_from_what_to_what(self, store: Store):
         edits = (
             Event(3, "adjust", {"tau_step": 0.8, "iterations": 7}),
-            Event(9, "adjust", {"tau_step": 0.9, "differentiation": "unrolled"}),
+            Event(9, "adjust", {"tau_step": 0.9, "differentiation": "unrolled", "solver": "gmres"}),
         )
         keep(store, "run", edits=edits)
-        assert self.words(store) == "PRDP τ_step 0.98→0.9, τ_stop 0.9, K→7 · jacobi · implicit→unrolled · seed 0"
+        assert self.words(store) == "PRDP τ_step 0.98→0.9, τ_stop 0.9, K→7 · jacobi→gmres · implicit→unrolled · seed 0"
 
     def test_full_physics_is_called_so(self, store: Store):
         keep(store, "run", Constant())
