@@ -71,9 +71,9 @@ def main() -> int:
 class _Server:
     """The process that serves and trains, asked for its epoch count over its standard input and output."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int):
+    def __init__(self, process: subprocess.Popen[str], port: int, race: str):
         self._process = process
-        self.address = f"http://localhost:{port}/explorer"
+        self.address = f"http://localhost:{port}/explorer?race={race}"
 
     def rate(self, seconds: float) -> float:
         """Epochs a second over a window."""
@@ -98,12 +98,17 @@ def _server() -> Iterator[_Server]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PRDP_EXPLORER_CACHE": cache},
+            env={
+                **os.environ,
+                "PRDP_EXPLORER_CACHE": cache,
+                "PRDP_EXPLORER_STORE": str(Path(cache) / "runs.sqlite"),
+            },
         )
         try:
             assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n", "the server did not start"
-            yield _Server(process, port)
+            race = process.stdout.readline().strip()
+            assert race, "the server did not start"
+            yield _Server(process, port, race)
         finally:
             process.kill()
             process.wait()
@@ -124,7 +129,7 @@ def _serve(port: int) -> None:
     run.wait(lambda run: run.epoch > 2000)
 
     def answer() -> None:
-        print("ready", flush=True)
+        print(race.id, flush=True)
         for _ in sys.stdin:
             if run.ended or other.ended:
                 raise SystemExit("the race ended within the benchmark; use fewer seconds")
@@ -156,7 +161,6 @@ async def _read(address: str, received: list[int], stop: threading.Event) -> Non
     from tornado.httpclient import AsyncHTTPClient, HTTPRequest
     from tornado.websocket import websocket_connect
 
-    address += "?race=heat-1d-1"
     page = (await AsyncHTTPClient().fetch(address)).body.decode()
     token = re.findall(r'"token":"([^"]+)"', page)[0]
     request = HTTPRequest(address.replace("http", "ws").replace("/explorer?", "/explorer/ws?"))
@@ -192,7 +196,7 @@ def _chromium(address: str) -> Iterator[None]:
             executable_path=executable, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         )
         page = browser.new_page()
-        page.goto(f"{address}?race=heat-1d-1")
+        page.goto(address)
         page.get_by_role("button", name="Pause").wait_for()
         time.sleep(5.0)
         yield
