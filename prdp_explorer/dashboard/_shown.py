@@ -1,7 +1,9 @@
 """The race on the page: which of its runs are seen where, and what can be done with it."""
 
+from typing import NamedTuple
+
 from ..engine import Race, Run
-from ._theme import FULL_LABEL, PRDP_LABEL
+from ._theme import FULL_LABEL, LOOKS, PRDP_LABEL, Look
 
 STATE_WORDS = {
     "compiling": "Compiling",
@@ -14,6 +16,21 @@ STATE_WORDS = {
     "failed": "Failed",
     "interrupted": "Interrupted",
 }
+
+
+class Contender(NamedTuple):
+    """A run with its place on the page: 0 is looked at first, 1 is what it is compared with, then come the others."""
+
+    place: int
+    run: Run
+
+    @property
+    def label(self) -> str:
+        return self.run.label
+
+    @property
+    def look(self) -> Look:
+        return LOOKS[self.place]
 
 
 class Shown:
@@ -37,6 +54,8 @@ class Shown:
         full = next(iter([*named, *constant[::-1]]), None)
         prdp = next((run for run in runs if run is not full), None)
         self.places = {label: run for label, run in ((PRDP_LABEL, prdp), (FULL_LABEL, full)) if run is not None}
+        others = [run for run in runs if run is not prdp and run is not full]
+        self.contenders = [Contender(place, run) for place, run in enumerate((prdp, full, *others)) if run is not None]
 
     @property
     def runs(self) -> list[Run]:

@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import panel as pn
@@ -22,6 +22,24 @@ FULL_LABEL = "full physics"
 
 CONTENDER_COLORS = {PRDP_LABEL: PRDP_COLOR, FULL_LABEL: FULL_COLOR}
 """Of PRDP and of what it is compared with, left to right."""
+
+
+class Look(NamedTuple):
+    """How a contender is drawn in every view: a colour, a dash and a marker, so that no one of them is needed."""
+
+    color: str
+    dash: str
+    marker: str
+
+
+LOOKS = (
+    Look(PRDP_COLOR, "solid", "circle"),
+    Look(FULL_COLOR, "dashed", "square"),
+    Look("#8A63C9", "dotdash", "triangle"),
+    Look("#B5446E", "dotted", "diamond"),
+    Look("#5F7A1F", "dashdot", "hex"),
+)
+"""By place: PRDP's, that of what it is compared with, and those of further contenders."""
 FIELD_COLORS = (NEUTRAL_COLOR, "#56B4E9", "#CC79A7", "#009E73")
 """Of the fields in the order in which a problem names them."""
 
