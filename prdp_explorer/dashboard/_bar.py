@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Callable
+from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
@@ -10,7 +11,6 @@ from ._replay import ReplayBar
 from ._session import locked
 from ._shown import Shown
 from ._story import story
-from ._theme import FULL_LABEL, PRDP_LABEL
 
 RACE_SECONDS = 30
 """How long a race takes at the speed 1×, so that a person can follow it."""
@@ -28,11 +28,12 @@ class Bar(pn.viewable.Viewer):
 
     **Arguments:**
 
-    - `on_command`: called with "start", "pause" (or go on, or play again), "step", "stop" or "fork".
+    - `on_command`: called with "start", "pause" (or go on, or play again), "step", "stop", "reset", "undo" or "fork".
     - `on_pace`: called when another speed was chosen.
+    - `beside`: what else has a place among the buttons.
     """
 
-    def __init__(self, on_command: Callable[[str], None], on_pace: Callable[[], None]):
+    def __init__(self, on_command: Callable[[str], None], on_pace: Callable[[], None], *beside: Any):
         super().__init__()
 
         def button(label: str, icon: str, variant: str = "outlined") -> pmui.Button:
@@ -44,15 +45,30 @@ class Bar(pn.viewable.Viewer):
         self.pause = button("Pause", "pause")
         self.step = button("Step", "skip_next")
         self.stop = button("Stop", "stop")
+        self.reset = button("Reset", "restart_alt")
+        self.undo = button("Undo", "undo")
         self.speed = pmui.Select(
             label="Speed", options=list(SPEEDS), value="1×", size="small", width=170, margin=(5, 8)
         )
         self.speed.param.watch(lambda _: on_pace(), "value")
         self.replay = ReplayBar(lambda: locked(lambda: on_command("fork")))
         self.status = pn.pane.HTML(margin=(5, 8), align="center")
+        self.progress = pmui.LinearProgress(value=0, variant="determinate", sizing_mode="stretch_width", margin=(4, 8))
         self.headline = pn.pane.HTML(sizing_mode="stretch_width", margin=(2, 8), styles={"min-height": "3.2em"})
         self._layout = pmui.Paper(
-            pmui.FlexBox(self.start, self.pause, self.step, self.stop, self.speed, self.status, align_items="center"),
+            pmui.FlexBox(
+                self.start,
+                self.pause,
+                self.step,
+                self.stop,
+                self.reset,
+                self.undo,
+                self.speed,
+                *beside,
+                self.status,
+                align_items="center",
+            ),
+            self.progress,
             self.replay,
             self.headline,
             sizing_mode="stretch_width",
@@ -76,14 +92,24 @@ class Bar(pn.viewable.Viewer):
             if speed == wanted:
                 self.speed.value = name
 
-    def update(self, shown: Shown, trouble: str | None) -> None:
-        """Show where a race is and what can be done with it; `trouble` is why runs are not kept, if they are not."""
+    def update(self, shown: Shown, trouble: str | None, *, undoable: bool = False, aside: bool = False) -> None:
+        """Show where a race is and what can be done with it.
+
+        **Arguments:**
+
+        - `trouble`: why runs are not kept, if they are not.
+        - `undoable`: whether there is an edit to undo.
+        - `aside`: whether a race that is under way stands still while its past is looked at.
+        """
         self.start.disabled = shown.training
+        self.reset.disabled = not shown.runs
+        self.undo.disabled = not (undoable and shown.training)
+        self.progress.value = round(100 * shown.epoch / shown.epochs) if shown.epochs else 0
         self.pause.disabled = not (shown.active or shown.movable)
         self.step.disabled = not shown.active
         self.stop.disabled = not shown.training
         label, icon = "Pause", "pause"
-        if shown.paused:
+        if shown.paused or aside:
             label, icon = "Resume", "play_arrow"
         elif shown.movable and not shown.active:
             label, icon = "Replay", "replay"
@@ -108,7 +134,7 @@ def _sentences(shown: Shown, trouble: str | None) -> list[str]:
     if trouble is not None:
         told.append(html.escape(trouble))
     if shown.epoch > 0 or not told:
-        told.append(story(shown.places.get(PRDP_LABEL), shown.places.get(FULL_LABEL)))
+        told += story(shown)
     return told
 
 

@@ -1,17 +1,19 @@
 """What a person sets: the drawer's widgets, their checks, and the values they stand for."""
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
 
-from ..engine import LIMITS, RunSettings, not_offered, unsuited_combination
+from ..engine import LIMITS, RunSettings, not_offered, settings_for, unsuited_combination
 from ..problems import SCENARIOS, Problem, problem_named
 from ..refinement import PRDP, Constant, Limits, TolerancePRDP, values_of
+from ._further import MOST, Further
 from ._session import notify
-from ._theme import FULL_LABEL, PRDP_LABEL
+from ._theme import FULL_LABEL, LOOKS, PRDP_LABEL
 
 REFINES = {"iterations K": "prdp", "tolerance": "prdp-tolerance"}
 """What PRDP may refine, for people, and the kind of controller that does so."""
@@ -113,11 +115,11 @@ class Controls(pn.viewable.Viewer):
 
     **Arguments:**
 
-    - `on_live_edit`: called with the label of a contender and the changes to make, when a value that acts on a race
+    - `on_live_edit`: called with the places of contenders and the changes to make, when a value that acts on a race
       under way was edited; may raise `ValueError`.
     """
 
-    def __init__(self, on_live_edit: Callable[[str, dict[str, Any]], None]):
+    def __init__(self, on_live_edit: Callable[[Sequence[int], dict[str, Any]], None]):
         super().__init__()
         self._on_live_edit = on_live_edit
         self.scenario = pmui.Select(
@@ -138,29 +140,25 @@ class Controls(pn.viewable.Viewer):
         self._mode_note, self._solver_note, self._teaches = _note(), _note(), _note()
         self.refines = pmui.RadioButtonGroup(label="What to refine", options=REFINES, value="prdp", **_WIDE)
         self._fields = {
-            "tau_step": self._field("tau_step", "τ_step: plateau", PRDP.limits["tau_step"], PRDP_LABEL, slider=True),
-            "tau_stop": self._field("tau_stop", "τ_stop: worth it", PRDP.limits["tau_stop"], PRDP_LABEL, slider=True),
-            "window": self._field("window", "Window δ", PRDP.limits["window"], PRDP_LABEL),
-            "ema_window": self._field("ema_window", "Smoothing w", PRDP.limits["ema_window"], PRDP_LABEL),
+            "tau_step": self._field("tau_step", "τ_step: plateau", PRDP.limits["tau_step"], _PRDP, slider=True),
+            "tau_stop": self._field("tau_stop", "τ_stop: worth it", PRDP.limits["tau_stop"], _PRDP, slider=True),
+            "window": self._field("window", "Window δ", PRDP.limits["window"], _PRDP),
+            "ema_window": self._field("ema_window", "Smoothing w", PRDP.limits["ema_window"], _PRDP),
             "initial": self._field("initial", "First K", PRDP.limits["initial"]),
-            "step": self._field("step", "K added", PRDP.limits["step"], PRDP_LABEL),
-            "maximum": self._field("maximum", "Largest K", PRDP.limits["maximum"], PRDP_LABEL),
+            "step": self._field("step", "K added", PRDP.limits["step"], _PRDP),
+            "maximum": self._field("maximum", "Largest K", PRDP.limits["maximum"], _PRDP),
             **{
                 name: self._field(name, label, TolerancePRDP.limits[name], *edited)
                 for name, label, *edited in (
                     ("rtol_initial", "First tolerance"),
-                    ("rtol_factor", "Multiplied by", PRDP_LABEL),
-                    ("rtol_floor", "Smallest tolerance", PRDP_LABEL),
+                    ("rtol_factor", "Multiplied by", _PRDP),
+                    ("rtol_floor", "Smallest tolerance", _PRDP),
                 )
             },
-            "full_iterations": self._field(
-                "iterations", "K of full physics", Constant.limits["iterations"], FULL_LABEL
-            ),
+            "full_iterations": self._field("iterations", "K of full physics", Constant.limits["iterations"], _FULL),
             "epochs": self._field("epochs", "Epochs", LIMITS["epochs"]),
             "seed": self._field("seed", "Seed", LIMITS["seed"]),
-            "learning_rate": self._field(
-                "learning_rate", "Learning rate", LIMITS["learning_rate"], PRDP_LABEL, FULL_LABEL
-            ),
+            "learning_rate": self._field("learning_rate", "Learning rate", LIMITS["learning_rate"], _ALL),
         }
         self._locked_in_race = [self._fields[name] for name in ("initial", "rtol_initial", "epochs")]
         self.reuse = pmui.Switch(
@@ -170,6 +168,7 @@ class Controls(pn.viewable.Viewer):
             description="Full physics with equal settings is played from the store rather than trained again; edited "
             "during the race, it is trained from there on.",
         )
+        self.further = Further(lambda: self._usual_settings()[PRDP_LABEL])
         view = {name: field.view for name, field in self._fields.items()}
         self._counted = _pair(view["initial"], view["step"])
         self._by_tolerance = pmui.Column(
@@ -200,6 +199,11 @@ class Controls(pn.viewable.Viewer):
             self._counted,
             self._by_tolerance,
             _pair(view["maximum"], view["full_iterations"]),
+            _heading(
+                "Further contenders",
+                f"Up to {MOST} more with the same data and start: add one, then change the settings above.",
+            ),
+            self.further,
             _heading("Training"),
             _pair(view["epochs"], view["seed"]),
             view["learning_rate"],
@@ -239,16 +243,37 @@ class Controls(pn.viewable.Viewer):
             **{name: self._fields[name].value for name in ("seed", "epochs", "learning_rate")},
         }
 
+    def settings(self) -> dict[str, RunSettings]:
+        """The settings of all contenders by label.
+
+        **Raises:** `ValueError` in words for what does not go together.
+        """
+        return {**self._usual_settings(), **self.further.settings(self.scenario.value, self.choices())}
+
+    def _usual_settings(self) -> dict[str, RunSettings]:
+        """Those of PRDP and full physics."""
+        choices = self.choices()
+        return {
+            label: settings_for(self.scenario.value, controller, **choices)
+            for label, controller in self.contenders().items()
+        }
+
     def lock(self, locked: bool) -> None:
         """Lock what cannot change during a race, or unlock it."""
+        self.further.lock(locked)
         for widget in (self.scenario, self.preset, self.solver, self.refines):
             widget.disabled = locked
         for field in self._locked_in_race:
             field.lock(locked)
         self._fields["seed"].lock(locked or self.problem.deterministic)
 
-    def copy_from(self, prdp: RunSettings | None, full: RunSettings | None) -> None:
-        """Show the settings of runs that were started elsewhere; at least one is given."""
+    def copy_from(
+        self,
+        prdp: RunSettings | None,
+        full: RunSettings | None,
+        others: Mapping[str, RunSettings] = MappingProxyType({}),
+    ) -> None:
+        """Show the settings of runs that were started elsewhere, one of the first two at least."""
         settings = prdp or full
         if settings is None:
             return
@@ -265,16 +290,19 @@ class Controls(pn.viewable.Viewer):
                     self._fields[name].show(value)
         if full is not None:
             self._fields["full_iterations"].show(full.largest_iterations)
+        self.further.show_contenders(others)
 
     def follow(self, settings: RunSettings) -> None:
         """Show the differentiation mode that a run under way has by now: another page may have changed it."""
         if settings.differentiation != self.differentiation.value:
             self._show_differentiation(settings.differentiation)
 
-    def _field(self, name: str, label: str, limits: Limits, *contenders: str, slider: bool = False) -> NumberField:
+    def _field(
+        self, name: str, label: str, limits: Limits, places: Sequence[int] = (), *, slider: bool = False
+    ) -> NumberField:
         def edit(value: float) -> None:
-            for contender in contenders:
-                self._on_live_edit(contender, {name: value})
+            if places:
+                self._on_live_edit(places, {name: value})
 
         return NumberField(name, label, limits, edit, slider=slider)
 
@@ -288,6 +316,7 @@ class Controls(pn.viewable.Viewer):
     def _show_preset(self) -> None:
         """Fill in what the preset says."""
         problem = self.problem
+        self.further.show_contenders({})
         self.solver.param.update(options=list(problem.solvers), value=problem.solvers[0])
         self._show_solver(problem.differentiations[0])
         reasons = {names[0]: reason for names, reason in not_offered(problem).items() if len(names) == 1}
@@ -323,8 +352,7 @@ class Controls(pn.viewable.Viewer):
         if self._showing:
             return
         try:
-            for label in (PRDP_LABEL, FULL_LABEL):
-                self._on_live_edit(label, {"differentiation": new})
+            self._on_live_edit((*_PRDP, *_FULL), {"differentiation": new})
         except ValueError as error:
             notify(str(error))
             new = old
@@ -334,6 +362,9 @@ class Controls(pn.viewable.Viewer):
         by_tolerance = self.refines.value != "prdp"
         self._counted.visible, self._by_tolerance.visible = not by_tolerance, by_tolerance
 
+
+# The places of the contenders that an edit acts on during a race.
+_PRDP, _FULL, _ALL = (0,), (1,), tuple(range(len(LOOKS)))
 
 _WIDE: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width", "margin": (7, 10)}
 

@@ -2,16 +2,17 @@
 
 from typing import Any
 
-from bokeh.models import BasicTickFormatter, ColumnDataSource, FactorRange, Range1d
+from bokeh.models import BasicTicker, BasicTickFormatter, ColumnDataSource, FactorRange, Range1d
 from bokeh.plotting import figure
 
 from ._curves import SAVING_MARKS
 from ._source import RunSource
 from ._theme import (
-    FULL_COLOR,
+    FULL_LABEL,
     IC_SAVING_COLOR,
+    LOOKS,
     PR_SAVING_COLOR,
-    PRDP_COLOR,
+    PRDP_LABEL,
     as_pane,
     card,
     legend,
@@ -20,7 +21,6 @@ from ._theme import (
     set_title,
 )
 
-_COLORS = (FULL_COLOR, PRDP_COLOR)  # from the bottom up
 _SPENT = (
     "name", "color", "iterations", "iterations_label", "iterations_label_at", "seconds", "seconds_label",
     "seconds_label_at",
@@ -33,15 +33,19 @@ _SECONDS = "Seconds of training"
 class Costs:
     """Two figures of bars: cumulative inner iterations with what was saved, and seconds of training.
 
+    **Arguments:**
+
+    - `sources`: of the contenders by place; what is saved is counted against the second, or against K_full.
+
     **Attributes:**
 
     - `view`: both, framed.
     """
 
-    def __init__(self, prdp: RunSource, full: RunSource):
-        self._prdp, self._full = prdp, full
-        self._names = ("full physics", "PRDP")
-        self._factors = FactorRange(factors=list(self._names))
+    def __init__(self, *sources: RunSource):
+        self._sources = sources
+        self._names: tuple[str, ...] = (PRDP_LABEL, FULL_LABEL)
+        self._factors = FactorRange(factors=[FULL_LABEL, PRDP_LABEL])
         self._spent = ColumnDataSource({name: [] for name in _SPENT})
         self._saved = ColumnDataSource(_saved_columns())
         self._legend = legend(*SAVING_MARKS)
@@ -62,29 +66,30 @@ class Costs:
             self._legend,
         )
 
-    def name(self, prdp: str, full: str) -> None:
-        """Say beside the bars what is compared; an empty name is left out."""
-        self._names = (full, prdp)
+    def name(self, *names: str) -> None:
+        """Say beside the bars what is compared, by place; an empty name is left out."""
+        self._names = names
         self._spent.data = {name: [] for name in _SPENT}
         self._saved.data = _saved_columns()
-        self._factors.factors = [name for name in self._names if name]
-        self._legend.object = legend_html(*(SAVING_MARKS if prdp else ()))
-        occasions = {source.run.timed_in for source in (self._prdp, self._full) if source.run is not None}
+        # From the bottom up: PRDP above what it is compared with, and the others below.
+        self._factors.factors = [name for name in names[::-1] if name]
+        self._legend.object = legend_html(*(SAVING_MARKS if names[:1] != ("",) else ()))
+        occasions = {source.run.timed_in for source in self._sources if source.run is not None}
         set_title(self._seconds, _SECONDS if len(occasions) < 2 else f"{_SECONDS}, measured on different occasions")
 
     def update(self) -> None:
         """Draw the bars of the epochs so far."""
-        saved = self._savings()
         rows = [
-            (name, color, source.last)
-            for name, color, source in zip(self._names, _COLORS, (self._full, self._prdp), strict=True)
+            (name, look.color, source)
+            for name, look, source in list(zip(self._names, LOOKS, self._sources, strict=False))[::-1]
             if source.last is not None
         ]
-        spent = {name: int(row["cumulative_iterations"]) for name, _, row in rows}
-        seconds = {name: float(row["cumulative_seconds"]) for name, _, row in rows}
+        saved = {name: found for name, _, source in rows if (found := self._savings(source)) is not None}
+        spent = {name: int(source.last["cumulative_iterations"]) for name, _, source in rows}
+        seconds = {name: float(source.last["cumulative_seconds"]) for name, _, source in rows}
         # Beyond the savings, where the number can be read.
-        labelled_at = spent | ({self._names[1]: saved[2]} if saved else {})
-        self._saved.data = _saved_columns(*([(self._names[1], *saved)] if saved else []))
+        labelled_at = spent | {name: end for name, (_, _, end) in saved.items()}
+        self._saved.data = _saved_columns(*((name, *each) for name, each in saved.items()))
         self._spent.data = {
             "name": list(spent),
             "color": [color for _, color, _ in rows],
@@ -98,20 +103,22 @@ class Costs:
         self._iterations_range.end = _room(*labelled_at.values())
         self._seconds_range.end = _room(*seconds.values())
 
-    def _savings(self) -> tuple[int, int, int] | None:
-        run, prdp, full = self._prdp.run, self._prdp.last, self._full.run
-        if run is None or prdp is None:
+    def _savings(self, source: RunSource) -> tuple[int, int, int] | None:
+        full = self._sources[1]
+        if source is full or source.run is None or source.last is None:
             return None
-        whole = run.settings.problem.full_iterations if full is None else full.settings.largest_iterations
-        return savings(prdp, whole, self._full.last)
+        settings = (source.run if full.run is None else full.run).settings
+        whole = settings.problem.full_iterations if full.run is None else settings.largest_iterations
+        return savings(source.last, whole, full.last)
 
     def _make(self, title: str, label: str, column: str) -> tuple[figure, Range1d]:
         x_range = Range1d(start=0, end=1)
         plot = make_figure(
-            title, label, "", x_range=x_range, y_range=self._factors, height=150, tools="save",
+            title, label, "", x_range=x_range, y_range=self._factors, height=160, tools="save",
             min_border_left=90,
         )  # fmt: skip
         plot.ygrid.visible = False
+        plot.xaxis.ticker = BasicTicker(desired_num_ticks=4)
         plot.xaxis.formatter = BasicTickFormatter(use_scientific=False)
         plot.hbar(y="name", right=column, height=0.5, source=self._spent, color="color")
         plot.text(

@@ -1,17 +1,22 @@
-"""The views over epochs: validation error, K with its savings, and the controller's ratios."""
+"""The views of a race by epoch, iterations or seconds: validation error, and K with what it saves."""
 
 from typing import Any
 
 import panel_material_ui as pmui
 from bokeh.models import ColumnDataSource, GlyphRenderer, LogTicker, Range1d
+from bokeh.plotting import figure
 
-from ._source import RunSource
+from ._fields_images import round_up
+from ._pointer import Pointer
+from ._source import AXES, RunSource
 from ._theme import (
-    FULL_COLOR,
+    FULL_LABEL,
     IC_SAVING_COLOR,
+    LOOKS,
     NEUTRAL_COLOR,
     PR_SAVING_COLOR,
     PRDP_COLOR,
+    PRDP_LABEL,
     add_hover,
     as_pane,
     card,
@@ -27,125 +32,171 @@ SAVING_MARKS = (
 )
 """What was saved, in a legend."""
 
+_EDIT_MARK = ("inverted", NEUTRAL_COLOR, "an edit: point at it")
+
 
 class Curves:
-    """Three views that share the sources of the two runs, so that what is streamed once moves all of them.
+    """Views that share the sources of the contenders, so that what is streamed once moves all of them.
 
     **Arguments:**
 
-    - `prdp`, `full`: the sources of the PRDP run and of the full-physics run.
+    - `sources`: of the contenders by place, that of PRDP first, then that of what it is compared with.
+    - `pointer`: what shows the epoch pointed at in all views; None for none.
 
     **Attributes:**
 
-    - `error`, `iterations`, `ratios`: the views.
+    - `error`, `iterations`: the views.
     """
 
-    def __init__(self, prdp: RunSource, full: RunSource):
-        self._prdp, self._full = prdp, full
+    def __init__(self, *sources: RunSource, pointer: Pointer | None = None):
+        self._sources, self._pointer = sources, pointer
         # Ranges are set here rather than left to the browser: a range with no data yet makes it warn or, with one end
         # fixed, hang, and lines that grow make an automatic one jump.
-        self._epochs = Range1d(start=0, end=100)
+        self._along = Range1d(start=0, end=100)
         self._errors = Range1d(start=1e-3, end=1)
         self._iterations = Range1d(start=0, end=26)
-        self._ratios = Range1d(start=-0.05, end=1.45)
+        self._epochs, self._reach = 100, 100.0
+        self._column = "epoch"
+        self._drawn: list[GlyphRenderer] = []
         self._ic_area = ColumnDataSource(_no_area())
         self._error_legend, self._iterations_legend = legend(), legend()
+        self._plots: list[figure] = []
         self.error = self._make_error()
         self._pr_area: GlyphRenderer
         self.iterations = self._make_iterations()
-        self.ratios = self._make_ratios()
-        self.name("PRDP", "full physics")
+        self.name(PRDP_LABEL, FULL_LABEL)
 
-    def name(self, prdp: str, full: str) -> None:
-        """Say in the legends what is compared; an empty name is left out."""
-        lines = [entry for entry in (("solid", PRDP_COLOR, prdp), ("dashed", FULL_COLOR, full)) if entry[2]]
-        self._error_legend.object = legend_html(*lines)
+    def name(self, *names: str) -> None:
+        """Say in the legends what is compared, by place; an empty name is left out."""
+        lines = [(look.dash, look.color, name) for look, name in zip(LOOKS, names, strict=False) if name]
+        self._error_legend.object = legend_html(*lines, _EDIT_MARK)
         self._iterations_legend.object = legend_html(
-            *((kind, color, f"K of {name}") for kind, color, name in lines),
-            *(SAVING_MARKS if prdp else ()),
+            *((dash, color, f"K of {name}") for dash, color, name in lines),
+            *(SAVING_MARKS if names[:1] != ("",) else ()),
         )
 
     def set_extent(self, epochs: int, iterations: int) -> None:
         """Fix the axes to the length of the race and its largest K."""
         self._errors.update(start=1e-3, end=1)
-        self._epochs.update(start=0, end=epochs, reset_start=0, reset_end=epochs)
+        self._epochs = epochs
         self._iterations.update(start=0, end=1.04 * iterations, reset_start=0, reset_end=1.04 * iterations)
+        self._begin_along()
+
+    def draw_over(self, axis: str) -> None:
+        """Draw over what is meant by this key of `AXES`."""
+        self._column = AXES[axis]
+        for renderer in self._drawn:
+            renderer.glyph.x = self._column
+        for plot in self._plots:
+            plot.xaxis.axis_label = AXIS_LABELS[self._column]
+        if self._pointer is not None:
+            self._pointer.use(self._column)
+        self._begin_along()
+        self.update()
 
     def update(self) -> None:
-        """Move the areas of what was saved to the present K; the lines move by themselves."""
-        run, prdp, full = self._prdp.run, self._prdp.last, self._full.run
-        smallest = min(self._prdp.smallest, self._full.smallest)
-        largest = max(self._prdp.largest, self._full.largest)
+        """Move the axes, and the areas of what was saved, to the present K; the lines move by themselves."""
+        smallest = min(source.smallest for source in self._sources)
+        largest = max(source.largest for source in self._sources)
         if 0 < smallest <= largest:
             start, end = whole_decades(smallest, largest)
             if (start, end) != (self._errors.start, self._errors.end):
                 self._errors.update(start=start, end=end, reset_start=start, reset_end=end)
-        if run is None or prdp is None:
+        self._widen_along()
+        prdp, full = self._sources[0], self._sources[1].run
+        if prdp.run is None or prdp.last is None:
             self._ic_area.data = _no_area()
             return
-        final = int(prdp["next_iterations"] if prdp["epoch"] == 0 else prdp["iterations"])
-        whole = run.settings.problem.full_iterations if full is None else full.settings.largest_iterations
+        last = prdp.last
+        final = int(last["next_iterations"] if last["epoch"] == 0 else last["iterations"])
+        whole = prdp.run.settings.problem.full_iterations if full is None else full.settings.largest_iterations
         full_iterations = max(whole, final)
         if self._pr_area.glyph.y2 != final:
             self._pr_area.glyph.y2 = final
         self._iterations.end = max(self._iterations.end, 1.04 * full_iterations)
         self._ic_area.data = {
             "left": [0],
-            "right": [int(prdp["epoch"])],
+            "right": [last[self._column].item()],
             "bottom": [final],
             "top": [full_iterations],
         }
 
+    def _begin_along(self) -> None:
+        self._reach = float(self._epochs if self._column == "epoch" else 1e-3)
+        self._along.update(start=0, end=self._reach, reset_start=0, reset_end=self._reach)
+        self._widen_along()
+
+    def _widen_along(self) -> None:
+        """Where the end is not known before, move it in steps."""
+        reached = max(
+            (float(source.last[self._column]) for source in self._sources if source.last is not None), default=0
+        )
+        if self._column != "epoch" and reached > self._reach:
+            self._reach = round_up(1.1 * reached)
+            self._along.update(end=self._reach, reset_end=self._reach)
+
+    def _make(self, title: str, label: str, **options: Any) -> figure:
+        plot = make_figure(title, "epoch", label, x_range=self._along, min_border_left=58, **options)
+        self._plots.append(plot)
+        if self._pointer is not None:
+            self._pointer.attach(plot, any_axis=True)
+        return plot
+
+    def _mark_edits(self, plot: figure, column: str) -> None:
+        for source, look in zip(self._sources, LOOKS, strict=False):
+            mark = plot.scatter(
+                "epoch", column, source=source.edits, marker="inverted_triangle", size=11, color=look.color,
+                line_color=NEUTRAL_COLOR,
+            )  # fmt: skip
+            self._drawn.append(mark)
+            add_hover(plot, [mark], [("edit", "@message")])
+
     def _make_error(self) -> pmui.Paper:
-        plot = make_figure(
-            "Same accuracy? Validation error",
-            "epoch",
-            "relative error (log scale)",
-            y_axis_type="log",
-            x_range=self._epochs,
-            y_range=self._errors,
+        plot = self._make(
+            "Same accuracy? Validation error", "relative error (log scale)", y_axis_type="log", y_range=self._errors
         )
         plot.yaxis.ticker = LogTicker(mantissas=[1, 2, 5], desired_num_ticks=4)  # labels of a single decade stay apart
-        full = plot.line(
-            "epoch", "validation", source=self._full.source, color=FULL_COLOR, line_dash="dashed", line_width=2
-        )
-        prdp = plot.line("epoch", "validation", source=self._prdp.source, color=PRDP_COLOR, line_width=2)
-        add_hover(plot, [full, prdp], [("epoch", "@epoch"), ("error", "@validation{0.0000}"), ("K", "@iterations")])
+        lines = [
+            plot.line("epoch", "validation", source=source.source, color=look.color, line_dash=look.dash, line_width=2)
+            for source, look in reversed(list(zip(self._sources, LOOKS, strict=False)))
+        ]
+        self._drawn += lines
+        add_hover(plot, lines, [("epoch", "@epoch"), ("error", "@validation{0.0000}"), ("K", "@iterations")])
+        self._mark_edits(plot, "validation")
         return card(as_pane(plot), self._error_legend)
 
     def _make_iterations(self) -> pmui.Paper:
-        plot = make_figure(
-            "How much physics? K by epoch",
-            "epoch",
-            "inner iterations K",
-            x_range=self._epochs,
-            y_range=self._iterations,
-        )
+        plot = self._make("How much physics? K", "inner iterations K", y_range=self._iterations)
         plot.quad(
             left="left", right="right", top="top", bottom="bottom", source=self._ic_area, color=IC_SAVING_COLOR,
             alpha=0.25, hatch_pattern="/", hatch_color=IC_SAVING_COLOR, hatch_alpha=0.35, line_alpha=0,
         )  # fmt: skip
         self._pr_area = plot.varea_step(
-            x="epoch", y1="iterations", y2=0, source=self._prdp.source, color=PR_SAVING_COLOR, alpha=0.3,
+            x="epoch", y1="iterations", y2=0, source=self._sources[0].source, color=PR_SAVING_COLOR, alpha=0.3,
             step_mode="before",
         )  # fmt: skip
-        full = plot.step(
-            "epoch", "iterations", source=self._full.source, color=FULL_COLOR, line_dash="dashed", line_width=2,
-            mode="before",
-        )  # fmt: skip
-        prdp = plot.step("epoch", "iterations", source=self._prdp.source, color=PRDP_COLOR, line_width=2, mode="before")
-        add_hover(plot, [full, prdp], [("epoch", "@epoch"), ("K", "@iterations"), ("decision", "@decision")])
+        steps = [
+            plot.step(
+                "epoch", "iterations", source=source.source, color=look.color, line_dash=look.dash, line_width=2,
+                mode="before",
+            )
+            for source, look in reversed(list(zip(self._sources, LOOKS, strict=False)))
+        ]  # fmt: skip
+        self._drawn += [self._pr_area, *steps]
+        add_hover(plot, steps, [("epoch", "@epoch"), ("K", "@iterations"), ("decision", "@decision")])
+        self._mark_edits(plot, "iterations")
         return card(as_pane(plot), self._iterations_legend)
 
-    def _make_ratios(self) -> pmui.Paper:
+    def ratios(self) -> pmui.Paper:
+        """The controller's ratios of PRDP, by epoch."""
         plot = make_figure(
             "Why refine? The controller's ratios",
             "epoch",
             "ratio of errors",
-            x_range=self._epochs,
-            y_range=self._ratios,
+            x_range=self._along,
+            y_range=Range1d(start=-0.05, end=1.45),
         )
-        data = self._prdp.source
+        data = self._sources[0].source
         for name, dash in (("tau_step", "dashed"), ("tau_stop", "dotted")):
             plot.step("epoch", name, source=data, color=NEUTRAL_COLOR, line_dash=dash, line_width=2, mode="before")
         plateau = plot.line("epoch", "plateau_ratio", source=data, color=PRDP_COLOR, line_width=1.5)
@@ -176,6 +227,14 @@ class Curves:
                 ("triangle", PR_SAVING_COLOR, "K was refined"),
             ),
         )
+
+
+AXIS_LABELS = {
+    "epoch": "epoch",
+    "cumulative_iterations": "inner iterations so far",
+    "cumulative_seconds": "seconds of computing so far",
+}
+"""The axes by column, in full."""
 
 
 def _no_area() -> dict[str, Any]:

@@ -4,7 +4,7 @@ import functools
 import html
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,23 +12,20 @@ import panel as pn
 import panel_material_ui as pmui
 from panel.io import PeriodicCallback
 
-from ..engine import Engine, Race, Store, StoreError, Watch, settings_for
+from ..engine import Engine, Race, Run, Store, StoreError, Watch, settings_for
 from ._bar import Bar
 from ._controls import Controls
-from ._costs import Costs
-from ._curves import Curves
 from ._fields import Fields
-from ._history import History
+from ._overview import Overview
+from ._pointer import Pointer
 from ._runs import Runs
 from ._session import locked, notify
 from ._shown import Shown
 from ._source import RunSource
-from ._theme import FULL_LABEL, PRDP_LABEL
+from ._theme import FULL_LABEL, LOOKS, PRDP_LABEL
 
 TICK_MILLISECONDS = 100
 NOTEBOOK_TICK_MILLISECONDS = 250
-
-_RUNS_TAB = 1
 
 
 @functools.cache
@@ -41,7 +38,7 @@ def shared_engine() -> Engine:
 
 
 class Explorer(pn.viewable.Viewer):
-    """PRDP against full physics, live: settings, commands, and views that follow the logs of the two runs.
+    """PRDP against full physics and others, live: settings, commands, and views that follow the logs of the runs.
 
     Displayed by its last line in a notebook (after `pn.extension("tabulator", inline=True)`), or served by `make_page`;
     either way a timer keeps it up to date. `close` ends the timer and withdraws the interest in the race.
@@ -61,40 +58,24 @@ class Explorer(pn.viewable.Viewer):
         self._lock = threading.RLock()
         self._layout: pmui.Row | None = None
         self.shown = Shown(None, kept=False)
-        self._sources = {PRDP_LABEL: RunSource(), FULL_LABEL: RunSource()}
-        sources = (self._sources[PRDP_LABEL], self._sources[FULL_LABEL])
+        self._aside: Race | None = None  # under way, while its past is looked at
+        self._edits: list[list[tuple[Run, dict[str, Any]]]] = []  # and what undoes each
+        self.sources = [RunSource() for _ in LOOKS]
+        self._pointer = Pointer([source.source for source in self.sources], self._point)
         self.controls = Controls(self._edit)
-        self.curves = Curves(*sources)
-        self.costs = Costs(*sources)
-        self.fields = Fields()
-        self.history = History()
         self.bar = Bar(self._command, self._set_pace)
-        half = {"xs": 12, "lg": 6}
-        self.views = pmui.Grid(
-            *(
-                pmui.Grid(view, size=size)
-                for view, size in (
-                    (self.curves.error, half),
-                    (self.curves.iterations, half),
-                    (self.costs.view, half),
-                    (self.curves.ratios, half),
-                    (self.fields, {"xs": 12}),
-                    (self.history, {"xs": 12}),
-                )
-            ),
-            container=True,
-            spacing=1.25,
-            sizing_mode="stretch_width",
-            margin=10,
-        )
-        self.runs: Runs | None = None
-        kept: Any = pn.pane.HTML(html.escape(self.engine.trouble or "This engine keeps no runs."), margin=20)
-        if self.engine.recorder is not None:
-            kept = self.runs = Runs(
-                self.engine.store, self._from_table(self.open_run), self._from_table(self.resume_run)
-            )
-        self.tabs = pmui.Tabs(("Race", self.views), ("Kept runs", kept), sizing_mode="stretch_width", margin=0)
+        # Built when it is first opened, and by then shown another race.
+        self._builders: dict[str, Callable[[], Any]] = {
+            "Race": lambda: Overview(self.sources, self._pointer, self._set_fairness),
+            "Fields": Fields,
+            "Kept runs": self._make_runs,
+        }
+        self.views: dict[str, Any] = {}
+        self._looked: dict[str, Shown] = {}
+        self._places = {name: pn.Column(sizing_mode="stretch_width", margin=0) for name in self._builders}
+        self.tabs = pmui.Tabs(*self._places.items(), sizing_mode="stretch_width", margin=0)
         self.tabs.param.watch(lambda _: locked(self.tick), "active")
+        self.overview: Overview = self._open("Race")
         self.tick()
 
     def __panel__(self) -> pmui.Row:
@@ -131,22 +112,36 @@ class Explorer(pn.viewable.Viewer):
         """Show a race from its beginning and watch it from now on."""
         with self._lock:
             self._unwatch()
-            self.race = race
             self._watch = race.watch()
-            shown = self.shown = Shown(race, kept=self.engine.recorder is not None)
-            for label, source in self._sources.items():
-                source.follow(shown.places.get(label))
-            names = [run.label if (run := shown.places.get(label)) else "" for label in self._sources]
-            self.curves.name(*names)
-            self.costs.name(*names)
-            self.bar.show_pace(race.pace, shown.epochs)
-            self.fields.look_at(shown.places)
-            self.history.look_at(race)
-            settings = [run.settings for run in shown.runs]
-            self.curves.set_extent(
-                shown.epochs, max(max(each.largest_iterations, each.problem.full_iterations) for each in settings)
-            )
+            self._aside = None
+            self._edits.clear()
+            self._follow(race)
+            self.bar.show_pace(race.pace, self.shown.epochs)
+            self.overview.fairness.value = race.fairness
             self.tick()
+
+    def _follow(self, race: Race | None) -> None:
+        self.race = race
+        self.shown = Shown(race, kept=self.engine.recorder is not None)
+        for place, source in enumerate(self.sources):
+            source.follow(self.shown.at(place))
+
+    def _open(self, name: str) -> Any:
+        """The view of a tab, built if need be."""
+        if name not in self.views:
+            self.views[name] = self._builders[name]()
+            self._places[name].append(self.views[name])
+        return self.views[name]
+
+    def _make_runs(self) -> Any:
+        if self.engine.recorder is None:
+            return pn.pane.HTML(html.escape(self.engine.trouble or "This engine keeps no runs."), margin=20)
+        return Runs(self.engine.store, self._from_table(self.open_run), self._from_table(self.resume_run))
+
+    @property
+    def runs(self) -> Runs:
+        """The view of kept runs."""
+        return self._open("Kept runs")
 
     def open_run(self, run_id: str) -> None:
         """Show a kept run, with what it is seen beside, at its end.
@@ -169,9 +164,14 @@ class Explorer(pn.viewable.Viewer):
     def show_race(self, race: Race, link: dict[str, str]) -> None:
         """Show a race with its settings; `link` is what the address then says."""
         self.attach(race)
-        prdp, full = map(self.shown.places.get, (PRDP_LABEL, FULL_LABEL))
-        self.controls.copy_from(prdp and prdp.settings, full and full.settings)
+        self._copy_settings()
         self._link(link)
+
+    def _copy_settings(self) -> None:
+        """Show in the drawer what the contenders have by now."""
+        first, full = self.shown.at(0), self.shown.at(1)
+        others = {each.label: each.run.settings for each in self.shown.contenders if each.place > 1}
+        self.controls.copy_from(first and first.settings, full and full.settings, others)
 
     def close(self) -> None:
         """End the timer and stop watching; a race that nobody watches is paused."""
@@ -186,19 +186,27 @@ class Explorer(pn.viewable.Viewer):
             self._watch = None
 
     def tick(self) -> None:
-        """Show what is new in the logs."""
+        """Show what is new in the logs, in the tab that is open."""
         with self._lock, pn.io.hold():
-            moved = [source.update() for source in self._sources.values()]
-            if any(moved):
-                self.curves.update()
-                self.costs.update()
-            self.fields.update()
-            self.history.update()
-            if self.runs is not None and self.tabs.active == _RUNS_TAB:
-                self.runs.refresh()
+            for source in self.sources:
+                source.update()
+            name = list(self._builders)[self.tabs.active]
+            view = self._open(name)
+            if self._looked.get(name) is not self.shown and hasattr(view, "look_at"):
+                self._looked[name] = self.shown
+                view.look_at(self.shown)
+            if hasattr(view, "update"):
+                view.update()
             if (epoch := self.bar.replay.wanted()) is not None:
                 self._seek(epoch)
             self._show_state()
+
+    def _point(self, epoch: int | None) -> None:
+        """Show an epoch that a person points at, or none, in all views."""
+        with self._lock, pn.io.hold():
+            for view in self.views.values():
+                if hasattr(view, "point_at"):
+                    view.point_at(epoch)
 
     def _from_table(self, show: Callable[[str], None]) -> Callable[[str], None]:
         """What shows a kept run, made to bring the race before the person who asked, or to say why not."""
@@ -221,18 +229,22 @@ class Explorer(pn.viewable.Viewer):
             self._fork()
         elif name == "pause":
             self._pause_or_go_on()
+        elif name == "undo":
+            self._undo()
+        elif name == "reset":
+            self._reset()
         elif self.race is not None:
             (self.race.step if name == "step" else self.race.stop)()
         self.tick()
 
     def _start(self) -> None:
+        fairness = self.overview.fairness.value
         try:
-            race = self.engine.race(
-                self.controls.scenario.value,
-                self.controls.contenders(),
+            race = self.engine.race_with(
+                self.controls.settings(),
                 pace=self.bar.pace(self.controls.epochs),
-                reuse=self.controls.reuse.value,
-                **self.controls.choices(),
+                reuse=self.controls.reuse.value and fairness == "epochs",  # else its seconds are those of another day
+                fairness=fairness,
             )
         except ValueError as error:
             notify(str(error))
@@ -240,28 +252,60 @@ class Explorer(pn.viewable.Viewer):
         self.attach(race)
         self._link({"race": race.id})
 
+    def _reset(self) -> None:
+        """End what is shown and be as before the first start; the drawer stays as it is."""
+        for race in (self._aside, self.race):
+            if race is not None and race.recordings is None:
+                race.stop()
+        self._unwatch()
+        self._aside = None
+        self._edits.clear()
+        self._follow(None)
+        self._link({})
+
     def _link(self, link: dict[str, str]) -> None:
         """Let the address open what is shown."""
         if pn.state.location is not None:
             pn.state.location.search = "?" + urlencode(link)
 
     def _pause_or_go_on(self) -> None:
-        if self.shown.movable and not self.shown.active:
+        if self._aside is not None and self._aside.active:
+            race = self._aside
+            self.attach(race)
+            race.resume()
+        elif self.shown.movable and not self.shown.active:
             self._seek(0, play=True)
         elif self.race is not None:
             (self.race.resume if self.race.paused else self.race.pause)()
 
     def _seek(self, epoch: int, *, play: bool = False) -> None:
-        """Move what is over or replayed to an epoch."""
-        race, playing = self.race, play or (self.shown.active and not self.shown.paused)
+        """Show an epoch that was, of what is over, replayed, or under way; the last waits meanwhile."""
+        race, playing = self.race, play or (self.shown.replayed and self.shown.active and not self.shown.paused)
         if race is None or not self.shown.movable:
             return
+        aside = self._aside if race.recordings is not None else race if race.active else None
         try:
             if race.recordings is None:
-                race = self.engine.replay(self.shown.first.id, pace=race.pace)
+                race.pause()
+                first, *others = (run.id for run in self.shown.runs)
+                race = self.engine.replay(first, beside=others, pace=race.pace)
             self.attach(self.engine.seek(race, epoch, paused=not playing))
         except ValueError as error:
             notify(str(error))
+        else:
+            self._aside = aside
+
+    def _undo(self) -> None:
+        """Take the last edit back, which is an edit, too."""
+        if not self._edits:
+            return
+        try:
+            for run, former in self._edits.pop():
+                if not run.ended:
+                    run.adjust(**former)
+        except ValueError as error:
+            notify(str(error))
+        self._copy_settings()
 
     def _fork(self) -> None:
         """Go another way from the epoch shown, with the settings of the drawer."""
@@ -274,30 +318,51 @@ class Explorer(pn.viewable.Viewer):
                 metric=run.settings.metric,
                 **self.controls.choices(),
             )
-            changes = run.settings.difference(wanted)
-            race = self.engine.fork(run.id, run.epoch, pace=self.bar.pace(wanted.epochs), beside=True, **changes)
+            self.fork(run.id, run.epoch, run.settings.difference(wanted))
         except ValueError as error:
             notify(str(error))
-            return
-        self.attach(race)
-        self._link({"race": race.id})
+
+    def fork(self, run_id: str, epoch: int, changes: Mapping[str, Any]) -> None:
+        """Let a kept run go another way from an epoch on, beside what it did, and show that.
+
+        **Raises:** `ValueError` in words; nothing is started then.
+        """
+        race = self.engine.fork(run_id, epoch, pace=self.bar.pace(self.shown.epochs), beside=True, **changes)
+        self.show_race(race, {"race": race.id})
+        self.tabs.active = 0
 
     def _set_pace(self) -> None:
         if self.race is not None:
             self.race.set_pace(self.bar.pace(self.shown.epochs))
 
-    def _edit(self, label: str, changes: dict[str, Any]) -> None:
-        """Pass an edit on to a run under way."""
-        run = self.shown.places.get(label)
-        if self.shown.training and run is not None and not run.ended:
-            run.adjust(**changes)
+    def _set_fairness(self) -> None:
+        if self.shown.training and self.race is not None:
+            self.race.set_fairness(self.overview.fairness.value)
+
+    def _edit(self, places: Sequence[int], changes: dict[str, Any]) -> None:
+        """Pass an edit on to the runs under way at these places: to all or, with `ValueError` in words, to none."""
+        if not self.shown.training:
+            return
+        here = [each for each in self.shown.contenders if each.place in places and not each.run.ended]
+        runs = [each.run for each in here if each.place < 2 or not each.run.played]  # what a fork left stays as it was
+        done: list[tuple[Run, dict[str, Any]]] = []
+        try:
+            for run in runs:
+                done.append((run, run.adjust(**changes)))
+        except ValueError:
+            for run, former in done:
+                run.adjust(**former)
+            raise
+        if done:
+            self._edits.append(done)
 
     def _show_state(self) -> None:
-        training = self.shown.training
+        training, first = self.shown.training, self.shown.at(0)
         self.controls.lock(training)
-        if training and PRDP_LABEL in self.shown.places:
-            self.controls.follow(self.shown.places[PRDP_LABEL].settings)
-        self.bar.update(self.shown, self.engine.trouble)
+        if training and first is not None:
+            self.controls.follow(first.settings)
+        aside = self._aside is not None and bool(self._aside.active)
+        self.bar.update(self.shown, self.engine.trouble, undoable=bool(self._edits), aside=aside)
 
 
 def _tick(explorer: "weakref.ref[Explorer]") -> None:

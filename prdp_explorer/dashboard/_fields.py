@@ -15,7 +15,8 @@ from ._fields_parameters import Parameters
 from ._fields_slices import Slices
 from ._following import EpochSlider
 from ._session import locked
-from ._theme import CONTROL, card, grid
+from ._shown import Shown
+from ._theme import CONTENDER_COLORS, CONTROL, card, grid
 
 _BY_DIMENSIONS: dict[int, type[Lines] | type[Images] | type[Slices]] = {1: Lines, 2: Images, 3: Slices}
 
@@ -101,8 +102,9 @@ class Fields(pn.viewable.Viewer):
     def __panel__(self) -> pmui.Paper:
         return self._layout
 
-    def look_at(self, runs: dict[str, Run]) -> None:
+    def look_at(self, shown: Shown) -> None:
         """Show the snapshots of other runs, by label, left to right."""
+        runs = {label: run for label, run in zip(CONTENDER_COLORS, (shown.at(0), shown.at(1)), strict=True) if run}
         self._runs = runs
         self._shown = {}
         self._chosen = None

@@ -25,8 +25,8 @@ class ReplayBar(pn.viewable.Viewer):
         self.fork = pmui.Button(label="Fork", icon="call_split", variant="outlined", size="small", margin=(8, 8))
         self.fork.on_click(lambda _: on_fork())
         note = pn.pane.HTML(
-            '<span style="font-size:12px;opacity:.75">When a race is over, drag to see any epoch of it. To go another '
-            "way from there, change settings in the drawer and press Fork.</span>",
+            '<span style="font-size:12px;opacity:.75">Drag to see any epoch again; a race under way waits. To '
+            "go another way from there, change settings in the drawer and press Fork.</span>",
             sizing_mode="stretch_width",
             margin=(0, 8),
         )
@@ -52,9 +52,10 @@ class ReplayBar(pn.viewable.Viewer):
         if race is None or self._wanted is not None:
             return
         end = shown.epochs
-        if shown.movable:
-            recordings = race.recordings
-            end = shown.epoch if recordings is None else max(each.last_epoch for each in recordings.values())
+        if race.recordings is not None:
+            end = max(each.last_epoch for each in race.recordings.values())
+        elif not shown.active:
+            end = shown.epoch
         if self.epoch.end != max(end, 1):
             self.epoch.end = max(end, 1)
         self._slider.follow(shown.epoch)

@@ -125,7 +125,7 @@ def _cards(run: KeptRun, pair: Pair) -> list[Any]:
         view.update()
     by_epoch: list[Any] = [curves.error, curves.iterations]
     if np.isfinite(run.log.read()["plateau_ratio"]).any():
-        by_epoch.append(curves.ratios)
+        by_epoch.append(curves.ratios())
     for pane, _ in by_epoch:
         pane.object.add_tools(WheelZoomTool())
     return [*by_epoch, costs.view]

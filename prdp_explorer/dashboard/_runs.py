@@ -34,7 +34,7 @@ GAPS = {"gap": "10px"}
 class Runs(pn.viewable.Viewer):
     """The runs of a store, as a table; those selected are drawn over each other, and of one the family is shown.
 
-    Nothing is read before the first `refresh`.
+    Nothing is read before the first `update`.
 
     **Arguments:**
 
@@ -94,7 +94,7 @@ class Runs(pn.viewable.Viewer):
         """The ids of the runs selected, in the table's order."""
         return [self.table.value.index[row] for row in sorted(self.table.selection) if row < len(self.table.value)]
 
-    def refresh(self) -> None:
+    def update(self) -> None:
         """Show what changed in the store. Cheap, for a timer: it looks once a second, and reads only what changed."""
         now = time.monotonic()
         if now - self._looked < LOOK_SECONDS or now - self._typing < EDIT_SECONDS:

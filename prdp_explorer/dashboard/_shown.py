@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from ..engine import Race, Run
-from ._theme import FULL_LABEL, LOOKS, PRDP_LABEL, Look
+from ._theme import FULL_LABEL, LOOKS, Look
 
 STATE_WORDS = {
     "compiling": "Compiling",
@@ -38,12 +38,12 @@ class Shown:
 
     **Arguments:**
 
-    - `race`: what is shown. `kept`: whether its runs are kept, so that what is over can be played.
+    - `race`: what is shown. `kept`: whether its runs are kept, so that what was can be seen again.
 
     **Attributes:**
 
-    - `places`: the runs shown, by the place where the page does so. What has a constant K goes where full physics is,
-      unless it is one of several that have.
+    - `contenders`: the runs shown, by place: at most as many as there are looks. What has a constant K is what the
+      others are compared with, full physics before any other; of several constant ones the last.
     """
 
     def __init__(self, race: Race | None, *, kept: bool):
@@ -52,14 +52,24 @@ class Shown:
         constant = [run for run in runs if run.started_with.refinement["kind"] == "constant"]
         named = [run for run in runs if run.label == FULL_LABEL]
         full = next(iter([*named, *constant[::-1]]), None)
-        prdp = next((run for run in runs if run is not full), None)
-        self.places = {label: run for label, run in ((PRDP_LABEL, prdp), (FULL_LABEL, full)) if run is not None}
-        others = [run for run in runs if run is not prdp and run is not full]
-        self.contenders = [Contender(place, run) for place, run in enumerate((prdp, full, *others)) if run is not None]
+        others = [run for run in runs if run is not full]
+        first = next((run for run in others if run not in constant), others[0] if others else None)
+        rest = [run for run in others if run is not first]
+        placed = zip(range(len(LOOKS)), (first, full, *rest), strict=False)
+        self.contenders = [Contender(place, run) for place, run in placed if run is not None]
+
+    def at(self, place: int) -> Run | None:
+        """The run at a place, if there is one."""
+        return next((contender.run for contender in self.contenders if contender.place == place), None)
+
+    @property
+    def names(self) -> list[str]:
+        """The labels by place, empty where there is nothing."""
+        return [run.label if (run := self.at(place)) else "" for place in range(len(LOOKS))]
 
     @property
     def runs(self) -> list[Run]:
-        return list(self.places.values())
+        return [contender.run for contender in self.contenders]
 
     @property
     def first(self) -> Run:
@@ -98,10 +108,10 @@ class Shown:
 
     @property
     def movable(self) -> bool:
-        """Whether it can be moved to any epoch: a replay, or what is over and kept."""
+        """Whether any epoch of it can be seen again: a replay, or what is kept."""
         if self.replayed or not self.runs:
             return self.replayed
-        return self._kept and not self.active and self.first.epoch > 0 and self.first.settings.preset != "own"
+        return self._kept and self.first.epoch > 0 and self.first.settings.preset != "own"
 
     @property
     def words(self) -> str:

@@ -22,7 +22,12 @@ DECISIONS = {
 }
 """The reasons in few words."""
 
-_COPIED = ("epoch", "validation", "train_loss", "plateau_ratio", "checkpoint_ratio", "tau_step", "tau_stop")
+AXES = {"epoch": "epoch", "inner iterations": "cumulative_iterations", "seconds": "cumulative_seconds"}
+"""What a run can be drawn over: in words, and the column."""
+
+_COPIED = (
+    *AXES.values(), "validation", "train_loss", "plateau_ratio", "checkpoint_ratio", "tau_step", "tau_stop",
+)  # fmt: skip
 
 
 class RunSource:
@@ -35,12 +40,14 @@ class RunSource:
 
     - `run`: the run followed, or None.
     - `source`: the columns, at most `MOST_POINTS` long but for refinements.
+    - `edits`: where the run was edited: the columns of the last epoch before, and what was changed (`message`).
     - `last`: the last record read, a row of the log, or None.
     - `smallest`, `largest`: finite validation error so far.
     """
 
     def __init__(self):
         self.source = ColumnDataSource()
+        self.edits = ColumnDataSource()
         self.follow(None)
 
     def follow(self, run: Run | None) -> None:
@@ -50,15 +57,18 @@ class RunSource:
         self.smallest, self.largest = np.inf, 0.0
         self._cursor = 0
         self._stride = 1
+        self._events = 0
         self.source.data = _NOTHING
+        self.edits.data = {name: [] for name in (*AXES.values(), "validation", "iterations", "message")}
 
     def update(self) -> bool:
         """Stream what is new; whether there was anything."""
         if self.run is None:
             return False
         rows = self.run.log.read(self._cursor)
+        edited = self._mark_edits(self.run)
         if not len(rows):
-            return False
+            return edited
         first = self._cursor == 0
         self._cursor += len(rows)
         self.last = rows[-1]
@@ -72,6 +82,19 @@ class RunSource:
         elif len(shown := self._shown(rows)):
             self.source.stream(_columns(shown))
         return True
+
+    def _mark_edits(self, run: Run) -> bool:
+        """Mark the edits that are new; whether there were any."""
+        rows = run.log.read()
+        events = run.log.events[self._events :] if len(rows) else []
+        self._events += len(events)
+        edits = [event for event in events if event.name == "adjust"]
+        if edits:
+            before = _columns(rows[[min(max(event.epoch - 1, 0), len(rows) - 1) for event in edits]])
+            before["message"] = [event.message for event in edits]
+            so_far: Any = self.edits.data
+            self.edits.data = {name: [*so_far[name], *before[name]] for name in so_far}
+        return bool(edits)
 
     def _shown(self, rows: np.ndarray) -> np.ndarray:
         by_count = np.isnan(rows["next_rtol"])

@@ -87,10 +87,12 @@ _SWATCHES = {
     "dashed": '<path d="M0 6H28" stroke="{0}" stroke-width="2.5" stroke-dasharray="7 4"/>',
     "dotted": '<path d="M0 6H28" stroke="{0}" stroke-width="2.5" stroke-dasharray="2 3"/>',
     "dotdash": '<path d="M0 6H28" stroke="{0}" stroke-width="2.5" stroke-dasharray="2 3 8 3"/>',
+    "dashdot": '<path d="M0 6H28" stroke="{0}" stroke-width="2.5" stroke-dasharray="10 3 2 3 2 3"/>',
     "area": '<rect width="28" height="12" fill="{0}" opacity="0.4"/>',
     "hatched": '<rect width="28" height="12" fill="{0}" opacity="0.3"/>'
     '<path d="M2 12L14 0M10 12L22 0M18 12L28 2" stroke="{0}" opacity="0.7"/>',
     "square": '<rect x="8" width="12" height="12" fill="{0}"/>',
+    "inverted": '<path d="M14 12L7.5 0H20.5Z" fill="{0}"/>',
     "circle": '<circle cx="14" cy="6" r="3.5" fill="{0}"/>',
     "triangle": '<path d="M14 0L20.5 12H7.5Z" fill="{0}"/>',
 }

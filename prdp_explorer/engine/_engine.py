@@ -1,13 +1,13 @@
 """What starts runs, and what brings kept ones back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..problems import Problem
 from ..refinement import AbstractController
 from ._kept import forked, recordings_of, replayed, resumed, reuse_twin, role
 from ._recorder import Recorder
-from ._run import Race, Run, checked_pace
+from ._run import FAIRNESS, Race, Run, checked_pace
 from ._settings import RunSettings, settings_for
 from ._store import Store
 from ._worker import Worker
@@ -88,10 +88,28 @@ class Engine:
 
         **Raises:** `ValueError` in words; nothing is started then.
         """
+        settings = {label: settings_for(scenario, controller, **choices) for label, controller in contenders.items()}
+        return self.race_with(settings, pace=pace, reuse=reuse)
+
+    def race_with(
+        self,
+        contenders: Mapping[str, RunSettings],
+        *,
+        pace: float | None = None,
+        reuse: bool = False,
+        fairness: str = FAIRNESS[0],
+    ) -> Race:
+        """Start several runs by label, with settings that are complete and may differ in anything.
+
+        **Arguments:**
+
+        - `fairness`: "epochs" or "time": what they have in common at any moment.
+        - the others as for `race`.
+        """
         if not contenders:
             raise ValueError("`contenders` must name at least one controller; got none.")
-        settings = {label: settings_for(scenario, controller, **choices) for label, controller in contenders.items()}
-        race = Race(settings, checked_pace(pace), self._worker.notify)
+        race = Race(contenders, checked_pace(pace), self._worker.notify)
+        race.set_fairness(fairness)
         if reuse and self.recorder is not None:
             store = self._written()
             for run in race.runs.values():
@@ -141,7 +159,8 @@ class Engine:
         - `run_id`, `epoch`: what to fork, after which of its epochs. It goes on from the newest checkpoint up to there
           and trains what lies between once more, so that its past is the other's to the last bit.
         - `pace`: as for `start`.
-        - `beside`: whether what the run is seen beside, such as its full-physics run, is played beside the fork.
+        - `beside`: whether the run itself, and what it is seen beside, such as its full-physics run, are played beside
+          the fork.
         - `changes`: what is different from then on: values of the controller, `iterations`, `learning_rate`,
           `differentiation`, `solver`, `epochs`.
 
@@ -151,18 +170,27 @@ class Engine:
             forked(self._written(), run_id, epoch, changes, pace, self._worker.notify, beside=beside)
         )
 
-    def replay(self, run_id: str, epoch: int | None = None, *, pace: float | None = None, paused: bool = True) -> Race:
+    def replay(
+        self,
+        run_id: str,
+        epoch: int | None = None,
+        *,
+        beside: Sequence[str] | None = None,
+        pace: float | None = None,
+        paused: bool = True,
+    ) -> Race:
         """Play a kept run, with what it is seen beside, to whoever reads logs: a race in which nothing is trained.
 
         **Arguments:**
 
         - `epoch`: where to begin; None is the end, with everything to be seen at once.
+        - `beside`: the ids of what is played beside it; None for the others of its race, or its full-physics run.
         - `pace`: epochs a second of wall-clock time; None for as fast as possible.
         - `paused`: whether it stands still at first.
 
         **Raises:** `ValueError` in words for a run that is not kept, or of a problem of one's own.
         """
-        race = replayed(recordings_of(self._written(), run_id), epoch, pace, self._worker.notify)
+        race = replayed(recordings_of(self._written(), run_id, beside), epoch, pace, self._worker.notify)
         race.paused = paused
         return self._worker.enter(race)
 

@@ -1,6 +1,6 @@
 """Races of runs that a store keeps: resumed, forked, and played."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ._log import Event, Log
@@ -51,7 +51,7 @@ def forked(
 ) -> Race:
     """A race of one run that has another's past up to an epoch, and from there on goes another way.
 
-    With `beside`, what the other run is seen beside is played.
+    With `beside`, the other run and what it is seen beside are played.
     """
     recording = Recording(store.run(run_id), store.log(run_id))
     if not isinstance(epoch, int) or not 0 <= epoch <= recording.last_epoch:
@@ -73,7 +73,9 @@ def forked(
     past.add_event(Event(epoch + 1, "forked", message=f"Forked from {recording.kept.title} after epoch {epoch}."))
     past.add_event(edit_event(epoch + 1, changes))
     label = recording.kept.label
-    companions = _companions(store, recording.kept) if beside else {}
+    companions = {}
+    if beside:
+        companions = {f"{label} (not forked)": recording, **_companions(store, recording.kept)}
     race = _race({label: started}, companions, pace, wake)
     run = race.runs[label]
     run.parent = (run_id, epoch)
@@ -82,10 +84,11 @@ def forked(
     return race
 
 
-def recordings_of(store: Store, run_id: str) -> dict[str, Recording]:
-    """A kept run and what it is seen beside, to be played, by label."""
+def recordings_of(store: Store, run_id: str, beside: Sequence[str] | None = None) -> dict[str, Recording]:
+    """A kept run and what it is seen beside, to be played, by label; `beside` names that by id."""
     kept = store.run(run_id)
-    return {kept.label: Recording(kept, store.log(run_id)), **_companions(store, kept)}
+    others = _companions(store, kept) if beside is None else _labelled(store, kept, map(store.run, beside))
+    return {kept.label: Recording(kept, store.log(run_id)), **others}
 
 
 def replayed(recordings: Mapping[str, Recording], epoch: int | None, pace: float | None, wake: Wake) -> Race:
@@ -139,5 +142,13 @@ def _companions(store: Store, kept: StoredRun) -> dict[str, Recording]:
     full = full_physics_by_run(runs).get(kept.id)
     if not beside and full is not None and full.id != kept.id:
         beside = [full]
-    labels = {run.id: run.label if run.label != kept.label else f"{run.label} ({run.title})" for run in beside}
-    return {labels[run.id]: Recording(run, store.log(run.id)) for run in beside}
+    return _labelled(store, kept, beside)
+
+
+def _labelled(store: Store, kept: StoredRun, others: Iterable[StoredRun]) -> dict[str, Recording]:
+    """Recordings of other runs by labels that are not that of a run, nor each other's."""
+    labelled: dict[str, Recording] = {}
+    for run in others:
+        known = run.label == kept.label or run.label in labelled
+        labelled[f"{run.label} ({run.title})" if known else run.label] = Recording(run, store.log(run.id))
+    return labelled

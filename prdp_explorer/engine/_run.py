@@ -79,6 +79,13 @@ class Run:
         """The last epoch done; 0 before training."""
         return max(len(self.log) - 1, 0)
 
+    @property
+    def next_iterations(self) -> int:
+        """K of the next epoch, as far as it is decided."""
+        if len(self.log):
+            return int(self.log.read(len(self.log) - 1)[0]["next_iterations"])
+        return self.settings.refinement.get("initial", self.settings.largest_iterations)
+
     def pause(self) -> None:
         """Let the run stand still, and with it its race."""
         self.race.pause()
@@ -96,9 +103,9 @@ class Run:
         self.stop_wanted = True
         self.race.wake()
 
-    def adjust(self, **changes: Any) -> None:
+    def adjust(self, **changes: Any) -> dict[str, Any]:
         """Change values of the controller, K of the next epoch (`iterations`), `learning_rate`, `differentiation` or
-        `solver`.
+        `solver`; what is returned undoes it, as an adjustment of its own.
 
         All changes are taken together or, with `ValueError` in words, not at all. A new differentiation mode or solver
         is compiled in the background, while training goes on as before; what was asked for with it waits for it. One
@@ -119,10 +126,12 @@ class Run:
                     f"With unrolled differentiation K cannot exceed {room}, the largest K that this run made room for "
                     f"when it began to unroll; got {largest}. Start a new run with a larger maximum."
                 )
+            before = {"iterations": self.next_iterations, **vars(self.settings), **self.settings.refinement}
             self._room = room
             self.settings = wanted
             self.changes.append(changes)
         self.race.wake()
+        return {name: before[name] for name in changes}
 
     def drop_changes(self, training: Training) -> None:
         """Want no other than how training goes now (for the engine)."""
@@ -193,12 +202,18 @@ def _new_id(settings: RunSettings) -> str:
     return f"{settings.scenario.lower()}-{secrets.token_hex(4)}"
 
 
+FAIRNESS = ("epochs", "time")
+"""What contenders of a race have in common: as many epochs, or as much time of computing."""
+
+
 class Race:
-    """Runs that advance together, epoch by epoch: none is ever ahead by more than one compiled call.
+    """Runs that advance together: none is ever ahead by more than one compiled call.
 
     A run by itself is a race of one.
 
     **Attributes:**
+
+    - `fairness`: one of `FAIRNESS`: whether all have done as many epochs, or computed for as long.
 
     - `id`: a name for links.
     - `runs`: the contenders by label.
@@ -210,6 +225,7 @@ class Race:
     def __init__(self, contenders: Mapping[str, RunSettings], pace: float | None, wake: Callable[[], None]):
         self.wake = wake
         self.pace = pace
+        self.fairness = FAIRNESS[0]
         self.paused = False
         self.runs = {label: Run(settings, label, self) for label, settings in contenders.items()}
         self.id = next(iter(self.runs.values())).id
@@ -261,6 +277,17 @@ class Race:
         **Raises:** `ValueError` unless it is a positive number.
         """
         self.pace = checked_pace(pace)
+        self.due = 0.0
+        self.wake()
+
+    def set_fairness(self, fairness: str) -> None:
+        """Let the contenders advance by equal epochs or by equal time; those that are behind catch up first.
+
+        **Raises:** `ValueError` for what is not one of `FAIRNESS`.
+        """
+        if fairness not in FAIRNESS:
+            raise ValueError(f"`fairness` must be one of {', '.join(FAIRNESS)}; got {fairness!r}.")
+        self.fairness = fairness
         self.due = 0.0
         self.wake()
 

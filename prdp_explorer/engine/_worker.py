@@ -188,12 +188,16 @@ class Worker:
             if race.paused:
                 self._rest(runs)
             return
-        # Contenders that were interrupted may be at different epochs: those behind catch up.
-        reached = sorted({run.epoch for run in runs})
-        runs = [run for run in runs if run.epoch == reached[0]]
-        epochs = 1 if stepping else self._epochs_due(race, runs)
-        if len(reached) > 1:
-            epochs = min(epochs, reached[1] - reached[0])
+        if race.fairness == "time":
+            runs = [min(runs, key=lambda run: run.seconds["train"])]
+            epochs = 1 if stepping else self._epochs_due(race, runs)
+        else:
+            # Contenders that were interrupted, or raced by time, may be at different epochs: those behind catch up.
+            reached = sorted({run.epoch for run in runs})
+            runs = [run for run in runs if run.epoch == reached[0]]
+            epochs = 1 if stepping else self._epochs_due(race, runs)
+            if len(reached) > 1:
+                epochs = min(epochs, reached[1] - reached[0])
         # Whoever is first after a pause finds the processor's caches cold: let them take turns.
         race.turn = (race.turn + 1) % len(runs)
         for run in runs[race.turn :] + runs[: race.turn]:
@@ -216,7 +220,9 @@ class Worker:
                     self._take_checkpoint(run)
             spent = time.monotonic() - now
             race.checkpoint_due = now + max(CHECKPOINT_SECONDS, spent / CHECKPOINT_SHARE)
-        race.due = max(now, race.due + epochs / race.pace) if race.pace else now
+        # By equal time the contenders are called one at a time, which together are to be as fast as by equal epochs.
+        done = epochs / len(race.active or runs) if race.fairness == "time" else epochs
+        race.due = max(now, race.due + done / race.pace) if race.pace else now
         if race.paused and not race.steps:
             self._rest(race.active)
 

@@ -41,7 +41,7 @@ def explorer(engine: Engine) -> Explorer:
 
 def history(explorer: Explorer) -> str:
     """What a person reads in the view of what happened."""
-    return html.unescape(re.sub("<[^>]*>", " ", str(explorer.history._pane.object)))
+    return html.unescape(re.sub("<[^>]*>", " ", str(explorer.overview.history._pane.object)))
 
 
 def states(explorer: Explorer) -> set[str]:
@@ -67,15 +67,15 @@ class TestCommands:
         assert (explorer.bar.replay.epoch.value, explorer.bar.replay.epoch.end) == (100, 100)
         assert not explorer.bar.start.disabled
         assert not explorer.controls.scenario.disabled
-        for label, run in explorer.race.runs.items() if explorer.race else ():
-            data = columns(explorer._sources[label].source)
+        for source, run in zip(explorer.sources, explorer.shown.runs, strict=False):
+            data = columns(source.source)
             np.testing.assert_array_equal(data["epoch"], run.log.read()["epoch"])
             np.testing.assert_array_equal(data["validation"], run.log.read()["validation"])
         first = explorer.race
         click(explorer.bar.start)
         assert explorer.race is not first
         assert status(explorer).endswith("epoch 0 of 100")
-        assert {len(columns(source.source)["epoch"]) for source in explorer._sources.values()} == {1}
+        assert {len(columns(source.source)["epoch"]) for source in explorer.sources[:2]} == {1}
         tick_until(explorer, lambda: states(explorer) == {"finished"})
         explorer.close()
 
@@ -115,11 +115,11 @@ class TestCommands:
         fields = explorer.controls._fields
         fields["tau_step"]._text.value = "0.9"
         fields["full_iterations"]._text.value = "20"
-        tick_until(explorer, lambda: "iterations = 20" in str(explorer.history._pane.object))
+        tick_until(explorer, lambda: "iterations = 20" in str(explorer.overview.history._pane.object))
         assert explorer.race is not None
         assert explorer.race.runs[PRDP_LABEL].settings.values["tau_step"] == 0.9
         assert explorer.race.runs[FULL_LABEL].settings.values["iterations"] == 20
-        assert "tau_step = 0.9" in str(explorer.history._pane.object)
+        assert "tau_step = 0.9" in str(explorer.overview.history._pane.object)
         click(explorer.bar.stop)
         tick_until(explorer, lambda: states(explorer) == {"stopped"})
         fields["tau_step"]._text.value = "0.8"  # for the next race
@@ -208,7 +208,7 @@ class TestCommands:
         assert "The tolerance falls from 0.3 to 0.15." in history(explorer)
         assert explorer.race is not None
         rows = explorer.race.runs[PRDP_LABEL].log.read()
-        data = columns(explorer._sources[PRDP_LABEL].source)
+        data = columns(explorer.sources[0].source)
         np.testing.assert_array_equal(data["iterations"][1:], rows["iterations"][1:])
         assert 0 < rows["iterations"][1] < rows["iterations"][-1] < 600
         assert not data["iterations"][0] > rows["iterations"][1]  # the bound of K is no K that was spent
@@ -224,7 +224,7 @@ class TestCommands:
         for part in np.array_split(rows, 10):
             explorer.race.runs[PRDP_LABEL].log.append(part)
             explorer.tick()
-        shown = columns(explorer._sources[PRDP_LABEL].source)["epoch"]
+        shown = columns(explorer.sources[0].source)["epoch"]
         assert 100 < len(shown) <= MOST_POINTS + 1
         assert 7_777 in shown
 
@@ -252,7 +252,7 @@ class TestCommands:
         for explorer in (one, other):
             tick_until(explorer, lambda explorer=explorer: states(explorer) == {"finished"})
             explorer.tick()
-        shown = [columns(explorer._sources[PRDP_LABEL].source) for explorer in (one, other)]
+        shown = [columns(explorer.sources[0].source) for explorer in (one, other)]
         assert [set(data["tau_step"]) for data in shown] == [{0.9}, {0.99}]
         assert list(shown[0]["validation"]) != list(shown[1]["validation"])
         assert [run.settings.seed for run in (*one.shown.runs, *other.shown.runs)] == [1, 1, 2, 2]

@@ -10,11 +10,12 @@ import param
 import pytest
 from dashboard_helpers import PATIENCE, click, columns, made_up_race, tick_until
 
-from prdp_explorer import Constant, Engine, Race
+from prdp_explorer import PRDP, Constant, Engine, Race
 from prdp_explorer.dashboard import Explorer, _explorer
 from prdp_explorer.dashboard._shown import Shown
 from prdp_explorer.dashboard._theme import FULL_LABEL, PRDP_LABEL
 from prdp_explorer.engine import Store, settings_for
+from prdp_explorer.refinement import AbstractController
 
 
 @pytest.fixture
@@ -49,7 +50,8 @@ def move(explorer: Explorer, epoch: int) -> None:
 
 
 def shown(explorer: Explorer) -> dict[str, list[float]]:
-    return {label: list(columns(source.source)["epoch"]) for label, source in explorer._sources.items()}
+    both = zip((PRDP_LABEL, FULL_LABEL), explorer.sources, strict=False)
+    return {label: list(columns(source.source)["epoch"]) for label, source in both}
 
 
 def status(explorer: Explorer) -> str:
@@ -116,15 +118,16 @@ def test_a_fork_goes_another_way_from_the_epoch_shown(explorer: Explorer, told: 
     assert explorer.shown.training
     tick_until(explorer, lambda: not explorer.shown.active)
     assert len(told) == 1
-    assert {label: run.state for label, run in explorer.shown.places.items()} == {
-        PRDP_LABEL: "finished",
-        FULL_LABEL: "finished",
-    }
+    assert [(each.place, each.label, each.run.state) for each in explorer.shown.contenders] == [
+        (0, PRDP_LABEL, "finished"),
+        (1, FULL_LABEL, "finished"),
+        (2, f"{PRDP_LABEL} (not forked)", "finished"),
+    ]
     rows, before = fork.log.read(), parent.log.read()
     assert rows[:41].tobytes() == before[:41].tobytes()
-    assert list(columns(explorer._sources[PRDP_LABEL].source)["validation"]) == rows["validation"].tolist()
+    assert list(columns(explorer.sources[0].source)["validation"]) == rows["validation"].tolist()
     assert rows["validation"][-1] != before["validation"][-1]
-    assert "Forked from" in explorer.history._pane.object
+    assert "Forked from" in explorer.overview.history._pane.object
     tick_until(explorer, lambda: len(explorer.engine.store.runs()) == 3)
 
 
@@ -145,10 +148,10 @@ def test_full_physics_is_reused_unless_that_is_switched_off(explorer: Explorer):
     first = raced(explorer).runs[FULL_LABEL]
     again = raced(explorer)
     assert (again.runs[FULL_LABEL].id, again.runs[FULL_LABEL].played) == (first.id, True)
-    assert "Not trained again" in explorer.history._pane.object
+    assert "Not trained again" in explorer.overview.history._pane.object
     assert "seconds of" not in headline(explorer)
     assert headline(explorer).endswith("Their seconds were measured on different occasions.")
-    assert "different occasions" in str(getattr(explorer.costs._seconds.title, "text", ""))
+    assert "different occasions" in str(getattr(explorer.overview.costs._seconds.title, "text", ""))
     explorer.controls.reuse.value = False
     assert not raced(explorer).runs[FULL_LABEL].played
     assert "of the seconds of full physics" in headline(explorer)
@@ -161,7 +164,7 @@ def test_a_rate_changed_on_the_way_reaches_a_reused_run_as_well(explorer: Explor
     click(explorer.bar.start)
     tick_until(explorer, lambda: explorer.shown.first.epoch >= 3)
     explorer.controls._fields["learning_rate"]._text.value = "0.002"
-    tick_until(explorer, lambda: explorer.history._pane.object.count("learning_rate = 0.002") == 2)
+    tick_until(explorer, lambda: explorer.overview.history._pane.object.count("learning_rate = 0.002") == 2)
     assert [run.played for run in explorer.shown.runs] == [False, False]
     explorer.bar.speed.value = "as fast as possible"
     tick_until(explorer, lambda: not explorer.shown.active)
@@ -191,18 +194,17 @@ def test_one_run_by_itself_fills_the_views_that_it_can(explorer: Explorer):
     assert headline(explorer).startswith(f"After 20 epochs PRDP has spent {share:.0%} of the inner iterations of full")
     assert shown(explorer)[PRDP_LABEL] == rows["epoch"].tolist()
     assert np.isnan(shown(explorer)[FULL_LABEL]).all()
-    assert list(explorer.fields._labels) == [PRDP_LABEL]
-    assert columns(explorer.costs._spent)["name"] == [PRDP_LABEL]
-    assert columns(explorer.costs._saved)["all"] == [500]
-    assert "full physics" not in explorer.curves._error_legend.object
+    assert columns(explorer.overview.costs._spent)["name"] == [PRDP_LABEL]
+    assert columns(explorer.overview.costs._saved)["all"] == [500]
+    assert "full physics" not in explorer.overview.curves._error_legend.object
 
 
 def test_a_constant_k_by_itself_is_where_full_physics_is(explorer: Explorer):
     run = explorer.engine.start("heat-1d", Constant(4), epochs=10)
     assert run.wait(timeout=PATIENCE)
     explorer.open_run(run.id)
-    assert list(explorer.shown.places) == [FULL_LABEL]
-    assert "K = 4" in explorer.curves._error_legend.object
+    assert [each.place for each in explorer.shown.contenders] == [1]
+    assert "K = 4" in explorer.overview.curves._error_legend.object
     assert headline(explorer).startswith("After 10 epochs K = 4 has spent 16% of the inner iterations")
 
 
@@ -232,14 +234,18 @@ def test_where_runs_are_not_kept_nothing_is_moved(engine: Engine):
     assert explorer.bar.pause.disabled
 
 
+def placed(**contenders: AbstractController) -> dict[int, str]:
+    settings = {label: settings_for("heat-1d", controller) for label, controller in contenders.items()}
+    return {each.place: each.label for each in Shown(Race(settings, None, lambda: None), kept=False).contenders}
+
+
 def test_places_of_contenders():
-    plain = {"a": settings_for("heat-1d", Constant(1)), "b": settings_for("heat-1d", Constant(2))}
-    assert {place: run.label for place, run in Shown(Race(plain, None, lambda: None), kept=False).places.items()} == {
-        PRDP_LABEL: "a",
-        FULL_LABEL: "b",
+    assert placed(a=Constant(1), b=Constant(2)) == {0: "a", 1: "b"}
+    assert placed(**{FULL_LABEL: Constant(), "x": PRDP()}) == {0: "x", 1: FULL_LABEL}
+    assert placed(few=Constant(4), x=PRDP(), **{FULL_LABEL: Constant()}, y=PRDP()) == {
+        0: "x",
+        1: FULL_LABEL,
+        2: "few",
+        3: "y",
     }
-    mixed = {"full physics": settings_for("heat-1d", Constant()), "x": settings_for("heat-1d")}
-    assert {place: run.label for place, run in Shown(Race(mixed, None, lambda: None), kept=False).places.items()} == {
-        PRDP_LABEL: "x",
-        FULL_LABEL: "full physics",
-    }
+    assert placed(**{letter: PRDP() for letter in "abcdefgh"}) == {0: "a", 2: "b", 3: "c", 4: "d"}

@@ -81,7 +81,7 @@ def select(view: Runs, *runs: str) -> None:
 
 def refreshed(view: Runs, clock: SimpleNamespace) -> Runs:
     clock.now += 2
-    view.refresh()
+    view.update()
     return view
 
 
@@ -277,7 +277,7 @@ class TestRuns:
         assert len(reads) == 1
         keep(store, "a")
         clock.now += 0.1
-        view.refresh()
+        view.update()
         assert len(reads) == 1
         refreshed(view, clock)
         assert len(reads) == 2

@@ -1,0 +1,116 @@
+"""The tab of the race: what all contenders do, by epoch, iterations or seconds, and what happened."""
+
+import html
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from ._costs import Costs
+from ._curves import Curves
+from ._history import History
+from ._pointer import Pointer
+from ._session import locked
+from ._shown import Shown
+from ._source import AXES, DECISIONS, RunSource
+
+FAIR_BY = {"equal epochs": "epochs", "equal time": "time"}
+"""What contenders have in common, in words."""
+
+_NOTHING_POINTED_AT = "Point at an epoch in any plot: it is marked in all of them, and read here."
+
+
+class Overview(pn.viewable.Viewer):
+    """Error, K and cost of all contenders, and what happened.
+
+    **Arguments:**
+
+    - `sources`: of the contenders by place. `pointer`: shows the epoch pointed at.
+    - `on_fairness`: called with what the contenders are to have in common, when a person chose it.
+
+    **Attributes:**
+
+    - `axis`, `fairness`: the widgets that choose what is drawn over, and what is fair.
+    """
+
+    def __init__(self, sources: Sequence[RunSource], pointer: Pointer, on_fairness: Callable[[], None]):
+        super().__init__()
+        self._sources = sources
+        self._shown = Shown(None, kept=False)
+        self.curves, self.costs, self.history = Curves(*sources, pointer=pointer), Costs(*sources), History()
+        choice: dict[str, Any] = {"size": "small", "margin": (0, 8)}
+        self.axis = pmui.RadioButtonGroup(label="Drawn over", options=list(AXES), value="epoch", width=330, **choice)
+        self.fairness = pmui.RadioButtonGroup(label="Fair by", options=FAIR_BY, value="epochs", width=260, **choice)
+        self.axis.param.watch(lambda event: locked(lambda: self.curves.draw_over(event.new)), "value")
+        self.fairness.param.watch(lambda _: on_fairness(), "value")
+        self._pointed = pn.pane.HTML(
+            _pointed_html(_NOTHING_POINTED_AT),
+            sizing_mode="stretch_width",
+            margin=(0, 8),
+            styles={"min-height": "1.6em"},
+        )
+        third, half = {"md": 6, "lg": 4}, {"md": 12, "lg": 4}
+        self._layout = pmui.Grid(
+            pmui.Grid(
+                pmui.FlexBox(self.axis, self.fairness, gap="0 24px"),
+                self._pointed,
+                size={"xs": 12},
+            ),
+            *(
+                pmui.Grid(view, size={"xs": 12, **size})
+                for view, size in (
+                    (self.curves.error, third),
+                    (self.curves.iterations, third),
+                    (self.costs.view, half),
+                    (self.history, {}),
+                )
+            ),
+            container=True,
+            spacing=1.25,
+            sizing_mode="stretch_width",
+            margin=10,
+        )
+
+    def __panel__(self) -> pmui.Grid:
+        return self._layout
+
+    def look_at(self, shown: Shown) -> None:
+        """Show another race, or none, from its beginning."""
+        self._shown = shown
+        if shown.runs:
+            self.curves.name(*shown.names)
+            self.costs.name(*shown.names)
+        self.history.look_at(shown.race)
+        if shown.runs:
+            settings = [run.settings for run in shown.runs]
+            largest = max(max(each.largest_iterations, each.problem.full_iterations) for each in settings)
+            self.curves.set_extent(shown.epochs, largest)
+        self.update()
+
+    def update(self) -> None:
+        """Show what is new; the lines move by themselves."""
+        self.curves.update()
+        self.costs.update()
+        self.history.update()
+
+    def point_at(self, epoch: int | None) -> None:
+        """Read an epoch of all contenders."""
+        told = [] if epoch is None else [f"<b>Epoch {epoch}</b>", *self._read(epoch)]
+        self._pointed.object = _pointed_html(" · ".join(told) or _NOTHING_POINTED_AT)
+
+    def _read(self, epoch: int) -> list[str]:
+        told = []
+        for contender in self._shown.contenders:
+            log = contender.run.log
+            if epoch < len(log):
+                row = log.read(epoch)[0]
+                words = [f"error {row['validation']:.3g}"]
+                words += [f"K = {row['iterations']}"] if epoch else []
+                words += [DECISIONS[row["reason"]]] if row["tau_step"] == row["tau_step"] else []
+                told.append(f"{html.escape(contender.label)}: {', '.join(words)}")
+        return told
+
+
+def _pointed_html(words: str) -> str:
+    return f'<span style="font-size:12.5px">{words}</span>'
