@@ -190,6 +190,7 @@ def test_the_fields_of_an_earlier_epoch_can_be_looked_at(view: View):
     view.enter("Seed", "31")  # nothing that is kept: what was trained at full speed left few fields to be played
     view.start.click()
     view.expect_epoch(6)
+    view.open_tab("Fields")
     follow = view.page.get_by_role("switch", name="Follow training")
     expect(follow).to_be_checked()
     slider = view.slider("Epoch shown")
@@ -226,6 +227,7 @@ def test_the_fields_of_an_earlier_epoch_can_be_looked_at(view: View):
 def test_following_does_not_end_by_itself(view: View):
     view.choose("Speed", "5×")
     view.start.click()
+    view.open_tab("Fields")
     view.expect_state("Finished")
     expect(view.page.get_by_role("switch", name="Follow training")).to_be_checked()
     expect(view.slider("Epoch shown")).to_have_value("100")

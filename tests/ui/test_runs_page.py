@@ -24,7 +24,7 @@ def opened(view: View) -> View:
     """A race of a seed of its own, and the tab of kept runs with only its runs."""
     seed = str(time.time_ns() % 10**9)
     finished(view, Seed=seed)
-    view.page.get_by_role("tab", name="Kept runs").click()
+    view.open_tab("Kept runs")
     view.page.get_by_role("textbox", name="Find runs").fill(f"seed {seed}")
     expect(rows(view)).to_have_count(2, timeout=PATIENCE)
     expect(rows(view).first).to_contain_text("100 of 100", timeout=PATIENCE)

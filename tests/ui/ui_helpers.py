@@ -20,7 +20,7 @@ LIVE = "() => window.Bokeh !== undefined && Bokeh.documents.length > 0 && Bokeh.
 MODELS = "const models = type => [...Bokeh.documents[0].all_models].filter(model => model.type === type);"
 
 CURVES = f"""() => {{ {MODELS}
-    return models('ColumnDataSource').filter(source => source.columns().includes('validation')).map(source =>
+    return models('ColumnDataSource').filter(source => source.columns().includes('decision')).map(source =>
         Object.fromEntries(source.columns().map(name => [name, Array.from(source.get_array(name))])))
 }}"""
 
@@ -85,6 +85,10 @@ class View:
         self.page.wait_for_function(LIVE, timeout=PATIENCE)
         return self
 
+    def open_tab(self, name: str) -> None:
+        """Open one of the tabs of the page."""
+        self.page.get_by_role("tab", name=name).click()
+
     def field(self, name: str) -> Locator:
         """The text field whose label begins with `name`."""
         return self.page.get_by_role("textbox", name=re.compile(f"^{name}"))
@@ -141,7 +145,7 @@ class View:
     @property
     def curves(self) -> dict[str, dict[str, list]]:
         """What the browser holds of the two runs."""
-        sources = self.page.evaluate(CURVES)
+        sources = [source for source in self.page.evaluate(CURVES) if source["epoch"][0] == 0]
         assert len(sources) == 2
         has_thresholds = [any(value == value for value in source["tau_step"]) for source in sources]
         assert sorted(has_thresholds) == [False, True]
