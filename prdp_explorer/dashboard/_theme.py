@@ -218,3 +218,14 @@ def image_row(plots: Sequence[figure]) -> pn.Column:
 def card(*contents: Any) -> pmui.Paper:
     """A framed part of the page."""
     return pmui.Paper(*contents, sizing_mode="stretch_width", elevation=1, sx={"p": 1}, margin=0)
+
+
+def fill(place: pn.Column, *contents: Any) -> None:
+    """Put contents with figures into a place that is on the page already; figures come there in no other way.
+
+    Bokeh 3.9 lays everything out whenever something changes its size, and fails ("… reading 'top_panel'") on a figure
+    that was made but not put into the page yet. A container of Material UI puts what it is given into the page some
+    time after it was made, and Panel's column what comes first only when its siblings were made as well. A column of
+    Panel with one child does both at once.
+    """
+    place[:] = [pn.Column(*contents, sizing_mode="stretch_width", margin=0)]
