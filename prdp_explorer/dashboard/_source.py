@@ -5,11 +5,18 @@ from typing import Any
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from ..engine import RECORD, Run
+from ..engine import RECORD, Log, Run
 from ..refinement import Reason
 
 MOST_POINTS = 2000
-"""Points that the browser holds of a run: with more epochs only every second, fourth, … is shown, and refinements."""
+"""Records that the browser holds of a run at most.
+
+Of more epochs it gets, of every second, fourth, eighth, … the last one and those with the smallest and the largest
+validation error, so that no spike is lost, and the refinements.
+"""
+
+MOST_REFINEMENTS = MOST_POINTS // 4
+"""Refinements that are kept when a run is thinned: of more, every second, third, …"""
 
 DECISIONS = {
     Reason.FIXED: "K is fixed",
@@ -39,7 +46,7 @@ class RunSource:
     **Attributes:**
 
     - `run`: the run followed, or None.
-    - `source`: the columns, at most `MOST_POINTS` long but for refinements.
+    - `source`: the columns, at most `MOST_POINTS` long.
     - `edits`: where the run was edited: the columns of the last epoch before, and what was changed (`message`).
     - `last`: the last record read, a row of the log, or None.
     - `smallest`, `largest`: finite validation error so far.
@@ -58,6 +65,8 @@ class RunSource:
         self._cursor = 0
         self._stride = 1
         self._events = 0
+        self._sent = 0  # records that were streamed or left out; a stretch is either when all of it is there
+        self._length = 0
         self.source.data = _NOTHING
         self.edits.data = {name: [] for name in (*AXES.values(), "validation", "iterations", "message")}
 
@@ -75,12 +84,20 @@ class RunSource:
         errors = rows["validation"][np.isfinite(rows["validation"]) & (rows["validation"] > 0)]
         self.smallest = min(self.smallest, errors.min(initial=np.inf))
         self.largest = max(self.largest, errors.max(initial=0.0))
-        if first or self._cursor > MOST_POINTS * self._stride:
-            while self._cursor > MOST_POINTS // 2 * self._stride:
+        log = self.run.log
+        shown = self._thinned(log, self._sent)
+        if first or self._length + len(shown) > MOST_POINTS:
+            half = MOST_POINTS // 2
+            while self._cursor > MOST_POINTS and (
+                self._cursor > half * self._stride or len(self._thinned(log, 0)) > half
+            ):
                 self._stride *= 2
-            self.source.data = _columns(self._shown(self.run.log.read()[: self._cursor]))
-        elif len(shown := self._shown(rows)):
+            shown, self._length = self._thinned(log, 0), 0
+            self.source.data = _columns(shown)
+        elif len(shown):
             self.source.stream(_columns(shown))
+        self._length += len(shown)
+        self._sent = self._complete
         return True
 
     def _mark_edits(self, run: Run) -> bool:
@@ -96,10 +113,29 @@ class RunSource:
             self.edits.data = {name: [*so_far[name], *before[name]] for name in so_far}
         return bool(edits)
 
-    def _shown(self, rows: np.ndarray) -> np.ndarray:
+    @property
+    def _complete(self) -> int:
+        """How many of the records read belong to stretches that are complete; the first is one by itself."""
+        return (self._cursor - 1) // self._stride * self._stride + 1
+
+    def _thinned(self, log: Log, start: int) -> np.ndarray:
+        """What is shown of the complete stretches from a record on."""
+        rows = log.read(start)[: self._complete - start]
+        if self._stride == 1:
+            return rows
         by_count = np.isnan(rows["next_rtol"])
         changes = np.where(by_count, rows["next_iterations"] > rows["iterations"], rows["next_rtol"] < rows["rtol"])
-        return rows[(rows["epoch"] % self._stride == 0) | changes]
+        refinements = np.flatnonzero(changes)
+        errors = rows["validation"][len(rows) % self._stride :].reshape(-1, self._stride)
+        starts = np.arange(len(rows) % self._stride, len(rows), self._stride)
+        kept = [
+            refinements[:: -(-len(refinements) // MOST_REFINEMENTS) or 1],
+            np.arange(len(rows) % self._stride),
+            starts + self._stride - 1,
+            starts + np.where(np.isnan(errors), np.inf, errors).argmin(axis=1),
+            starts + np.where(np.isnan(errors), -np.inf, errors).argmax(axis=1),
+        ]
+        return rows[np.unique(np.concatenate(kept))]
 
 
 def _columns(rows: np.ndarray) -> dict[str, Any]:

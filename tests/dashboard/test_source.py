@@ -77,18 +77,58 @@ def test_extremes_are_of_finite_positive_errors_only(source: RunSource, run: Run
     assert (source.smallest, source.largest) == (0.25, 0.5)
 
 
-def test_it_thins_what_is_too_much_for_a_browser(source: RunSource, run: Run):
+def shown_errors(source: RunSource) -> np.ndarray:
+    return np.asarray(columns(source.source)["validation"])
+
+
+@pytest.mark.parametrize("refine_every", [10, 1])
+def test_it_thins_what_is_too_much_for_a_browser(source: RunSource, run: Run, refine_every: int):
     done = 0
-    while done < 5 * MOST_POINTS:
-        run.log.append(made_up_rows(done, 97))
+    while done < 10 * MOST_POINTS:
+        rows = made_up_rows(done, 97, refine_every=refine_every)
+        rows["next_iterations"] += rows["refined"]
+        run.log.append(rows)
         done += 97
         source.update()
         (length,) = lengths(source)
-        assert MOST_POINTS // 4 <= length <= MOST_POINTS or length == done
-        strides = set(np.diff(epochs(source)))
-        assert len(strides) <= 1
+        assert MOST_POINTS // 8 <= length <= MOST_POINTS or length == done
+        strides = np.diff(epochs(source))
         assert epochs(source)[0] == 0
-        assert done - epochs(source)[-1] <= max(strides, default=1)
+        assert (strides > 0).all()
+        assert strides.max(initial=1) <= 128
+        assert done - epochs(source)[-1] <= 128
+
+
+@pytest.mark.parametrize("count", [20_000, 100_000])
+@pytest.mark.parametrize("chunk", [1000, 100_000])
+def test_spikes_survive_thinning(source: RunSource, run: Run, count: int, chunk: int):
+    spikes = {1: 7.0, 1500: 3.0, 1501: 1e-9, 3077: 5.0, 12_345: 9.0, 12_351: 1e-8, count - 1000: 8.0}
+    for start in range(0, count + 1, chunk):
+        rows = made_up_rows(start, min(chunk, count + 1 - start))
+        rows["validation"] = 0.5
+        for epoch, error in spikes.items():
+            rows["validation"][rows["epoch"] == epoch] = error
+        run.log.append(rows)
+        source.update()
+    assert lengths(source).pop() <= MOST_POINTS
+    shown = dict(zip(epochs(source), shown_errors(source), strict=True))
+    assert spikes.items() <= shown.items()
+
+
+def test_what_is_no_number_hides_no_spike(source: RunSource, run: Run):
+    rows = made_up_rows(0, 10 * MOST_POINTS + 1)
+    rows["validation"][1::2] = np.nan
+    rows["validation"][5000], rows["validation"][5001] = 7.0, np.inf
+    run.log.append(rows)
+    source.update()
+    assert {5000, 5001} & set(epochs(source)) == {5001}
+    rows["validation"][5001] = np.nan
+    run.log = Log()
+    run.log.append(rows)
+    source.follow(run)
+    source.update()
+    assert 5000 in epochs(source)
+    assert lengths(source).pop() <= MOST_POINTS
 
 
 def test_a_log_that_is_long_already_is_thinned_at_once(source: RunSource, run: Run):
