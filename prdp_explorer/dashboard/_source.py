@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from ..engine import RECORD, Log, Run
+from ..engine import RECORD, Run
 from ..refinement import Reason
 
 MOST_POINTS = 2000
 """Records that the browser holds of a run at most.
 
-Of more epochs it gets, of every second, fourth, eighth, … the last one and those with the smallest and the largest
-validation error, so that no spike is lost, and the refinements.
+Of more it gets those with the smallest and the largest validation error of every two, four, eight, … epochs, so that no
+spike is lost, the last of them, and the refinements.
 """
 
 MOST_REFINEMENTS = MOST_POINTS // 4
@@ -64,8 +64,11 @@ class RunSource:
         self.smallest, self.largest = np.inf, 0.0
         self._cursor = 0
         self._stride = 1
+<<<<<<< HEAD
         self._events = 0
         self._sent = 0  # records that were streamed or left out; a stretch is either when all of it is there
+=======
+>>>>>>> 2e035a5 (A thinned run always shows its last record, so that none waits for others)
         self._length = 0
         self.source.data = _NOTHING
         self.edits.data = {name: [] for name in (*AXES.values(), "validation", "iterations", "message")}
@@ -78,28 +81,70 @@ class RunSource:
         edited = self._mark_edits(self.run)
         if not len(rows):
             return edited
-        first = self._cursor == 0
         self._cursor += len(rows)
         self.last = rows[-1]
         errors = rows["validation"][np.isfinite(rows["validation"]) & (rows["validation"] > 0)]
         self.smallest = min(self.smallest, errors.min(initial=np.inf))
         self.largest = max(self.largest, errors.max(initial=0.0))
-        log = self.run.log
-        shown = self._thinned(log, self._sent)
-        if first or self._length + len(shown) > MOST_POINTS:
-            half = MOST_POINTS // 2
-            while self._cursor > MOST_POINTS and (
-                self._cursor > half * self._stride or len(self._thinned(log, 0)) > half
-            ):
+        shown = self._thinned(rows)
+        if self._length + len(shown) > MOST_POINTS:
+            self._length = 0
+            rows = self.run.log.read()[: self._cursor]
+            while len(rows) > self._stride * MOST_POINTS // 2 or len(self._thinned(rows)) > MOST_POINTS // 2:
                 self._stride *= 2
-            shown, self._length = self._thinned(log, 0), 0
-            self.source.data = _columns(shown)
-        elif len(shown):
+            shown = self._thinned(rows)
+        if self._length:
             self.source.stream(_columns(shown))
+        else:
+            self.source.data = _columns(shown)
         self._length += len(shown)
-        self._sent = self._complete
         return True
 
+    def _mark_edits(self, run: Run) -> bool:
+        """Mark the edits that are new; whether there were any."""
+        rows = run.log.read()
+        events = run.log.events[self._events :] if len(rows) else []
+        self._events += len(events)
+        edits = [event for event in events if event.name == "adjust"]
+        if edits:
+            before = _columns(rows[[min(max(event.epoch - 1, 0), len(rows) - 1) for event in edits]])
+            before["message"] = [event.message for event in edits]
+            so_far: Any = self.edits.data
+            self.edits.data = {name: [*so_far[name], *before[name]] for name in so_far}
+        return bool(edits)
+
+        self._length = 0
+        self.source.data = _NOTHING
+        self.edits.data = {name: [] for name in (*AXES.values(), "validation", "iterations", "message")}
+
+    def update(self) -> bool:
+        """Stream what is new; whether there was anything."""
+        if self.run is None:
+            return False
+        rows = self.run.log.read(self._cursor)
+        edited = self._mark_edits(self.run)
+        if not len(rows):
+            return edited
+        self._cursor += len(rows)
+        self.last = rows[-1]
+        errors = rows["validation"][np.isfinite(rows["validation"]) & (rows["validation"] > 0)]
+        self.smallest = min(self.smallest, errors.min(initial=np.inf))
+        self.largest = max(self.largest, errors.max(initial=0.0))
+        shown = self._thinned(rows)
+        if self._length + len(shown) > MOST_POINTS:
+            self._length = 0
+            rows = self.run.log.read()[: self._cursor]
+            while len(rows) > self._stride * MOST_POINTS // 2 or len(self._thinned(rows)) > MOST_POINTS // 2:
+                self._stride *= 2
+            shown = self._thinned(rows)
+        if self._length:
+            self.source.stream(_columns(shown))
+        else:
+            self.source.data = _columns(shown)
+        self._length += len(shown)
+        return True
+
+<<<<<<< HEAD
     def _mark_edits(self, run: Run) -> bool:
         """Mark the edits that are new; whether there were any."""
         rows = run.log.read()
@@ -121,19 +166,24 @@ class RunSource:
     def _thinned(self, log: Log, start: int) -> np.ndarray:
         """What is shown of the complete stretches from a record on."""
         rows = log.read(start)[: self._complete - start]
+=======
+    def _thinned(self, rows: np.ndarray) -> np.ndarray:
+        """What is shown of these records: always the last, so that none waits for others."""
+>>>>>>> 2e035a5 (A thinned run always shows its last record, so that none waits for others)
         if self._stride == 1:
             return rows
         by_count = np.isnan(rows["next_rtol"])
         changes = np.where(by_count, rows["next_iterations"] > rows["iterations"], rows["next_rtol"] < rows["rtol"])
         refinements = np.flatnonzero(changes)
-        errors = rows["validation"][len(rows) % self._stride :].reshape(-1, self._stride)
-        starts = np.arange(len(rows) % self._stride, len(rows), self._stride)
+        starts = np.arange(0, len(rows), self._stride)
+        errors = np.full((len(starts), self._stride), np.nan)
+        errors.flat[: len(rows)] = rows["validation"]
         kept = [
-            refinements[:: -(-len(refinements) // MOST_REFINEMENTS) or 1],
-            np.arange(len(rows) % self._stride),
-            starts + self._stride - 1,
+            np.flatnonzero(rows["epoch"][:1] == 0),
+            refinements[:: max(1, -(-len(refinements) // MOST_REFINEMENTS))],
             starts + np.where(np.isnan(errors), np.inf, errors).argmin(axis=1),
             starts + np.where(np.isnan(errors), -np.inf, errors).argmax(axis=1),
+            np.append(starts[1:], len(rows)) - 1,
         ]
         return rows[np.unique(np.concatenate(kept))]
 
