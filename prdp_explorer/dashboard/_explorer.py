@@ -22,7 +22,7 @@ from ._runs import Runs
 from ._session import locked, notify
 from ._shown import Shown
 from ._source import RunSource
-from ._theme import FULL_LABEL, LOOKS, PRDP_LABEL
+from ._theme import FULL_LABEL, LOOKS, PRDP_LABEL, fill
 
 TICK_MILLISECONDS = 100
 NOTEBOOK_TICK_MILLISECONDS = 250
@@ -130,7 +130,7 @@ class Explorer(pn.viewable.Viewer):
         """The view of a tab, built if need be."""
         if name not in self.views:
             self.views[name] = self._builders[name]()
-            self._places[name].append(self.views[name])
+            fill(self._places[name], self.views[name])
         return self.views[name]
 
     def _make_runs(self) -> Any:

@@ -32,9 +32,7 @@ DECISIONS = {
 AXES = {"epoch": "epoch", "inner iterations": "cumulative_iterations", "seconds": "cumulative_seconds"}
 """What a run can be drawn over: in words, and the column."""
 
-_COPIED = (
-    *AXES.values(), "validation", "train_loss", "plateau_ratio", "checkpoint_ratio", "tau_step", "tau_stop",
-)  # fmt: skip
+_COPIED = (*AXES.values(), "validation", "train_loss", "plateau_ratio", "checkpoint_ratio", "tau_step", "tau_stop")
 
 
 class RunSource:
@@ -64,12 +62,8 @@ class RunSource:
         self.smallest, self.largest = np.inf, 0.0
         self._cursor = 0
         self._stride = 1
-<<<<<<< HEAD
+        self._length = 0
         self._events = 0
-        self._sent = 0  # records that were streamed or left out; a stretch is either when all of it is there
-=======
->>>>>>> 2e035a5 (A thinned run always shows its last record, so that none waits for others)
-        self._length = 0
         self.source.data = _NOTHING
         self.edits.data = {name: [] for name in (*AXES.values(), "validation", "iterations", "message")}
 
@@ -113,63 +107,8 @@ class RunSource:
             self.edits.data = {name: [*so_far[name], *before[name]] for name in so_far}
         return bool(edits)
 
-        self._length = 0
-        self.source.data = _NOTHING
-        self.edits.data = {name: [] for name in (*AXES.values(), "validation", "iterations", "message")}
-
-    def update(self) -> bool:
-        """Stream what is new; whether there was anything."""
-        if self.run is None:
-            return False
-        rows = self.run.log.read(self._cursor)
-        edited = self._mark_edits(self.run)
-        if not len(rows):
-            return edited
-        self._cursor += len(rows)
-        self.last = rows[-1]
-        errors = rows["validation"][np.isfinite(rows["validation"]) & (rows["validation"] > 0)]
-        self.smallest = min(self.smallest, errors.min(initial=np.inf))
-        self.largest = max(self.largest, errors.max(initial=0.0))
-        shown = self._thinned(rows)
-        if self._length + len(shown) > MOST_POINTS:
-            self._length = 0
-            rows = self.run.log.read()[: self._cursor]
-            while len(rows) > self._stride * MOST_POINTS // 2 or len(self._thinned(rows)) > MOST_POINTS // 2:
-                self._stride *= 2
-            shown = self._thinned(rows)
-        if self._length:
-            self.source.stream(_columns(shown))
-        else:
-            self.source.data = _columns(shown)
-        self._length += len(shown)
-        return True
-
-<<<<<<< HEAD
-    def _mark_edits(self, run: Run) -> bool:
-        """Mark the edits that are new; whether there were any."""
-        rows = run.log.read()
-        events = run.log.events[self._events :] if len(rows) else []
-        self._events += len(events)
-        edits = [event for event in events if event.name == "adjust"]
-        if edits:
-            before = _columns(rows[[min(max(event.epoch - 1, 0), len(rows) - 1) for event in edits]])
-            before["message"] = [event.message for event in edits]
-            so_far: Any = self.edits.data
-            self.edits.data = {name: [*so_far[name], *before[name]] for name in so_far}
-        return bool(edits)
-
-    @property
-    def _complete(self) -> int:
-        """How many of the records read belong to stretches that are complete; the first is one by itself."""
-        return (self._cursor - 1) // self._stride * self._stride + 1
-
-    def _thinned(self, log: Log, start: int) -> np.ndarray:
-        """What is shown of the complete stretches from a record on."""
-        rows = log.read(start)[: self._complete - start]
-=======
     def _thinned(self, rows: np.ndarray) -> np.ndarray:
         """What is shown of these records: always the last, so that none waits for others."""
->>>>>>> 2e035a5 (A thinned run always shows its last record, so that none waits for others)
         if self._stride == 1:
             return rows
         by_count = np.isnan(rows["next_rtol"])
