@@ -15,6 +15,7 @@ from ._portable import import_runs as import_runs
 from ._portable import written_whole as written_whole
 from ._programs import forget_programs as forget_programs
 from ._python import python_lines as python_lines
+from ._rollouts import Rollout as Rollout
 from ._run import ENDED as ENDED
 from ._run import Race as Race
 from ._run import Run as Run

@@ -1,12 +1,14 @@
 """What starts runs, and what brings kept ones back."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from ..problems import Problem
 from ..refinement import AbstractController
 from ._kept import forked, recordings_of, replayed, resumed, reuse_twin, role
 from ._recorder import Recorder
+from ._rollouts import Parameters, Rollout, kept_parameters, roll_out, rollout_steps
 from ._run import FAIRNESS, Race, Run, checked_pace
 from ._settings import RunSettings, settings_for
 from ._store import Store
@@ -21,7 +23,7 @@ class Engine:
 
     **Arguments:**
 
-    - `store`: where runs are kept; None keeps them for as long as this process, without checkpoints.
+    - `store`: where runs are kept; None keeps them for as long as this process, with the last checkpoint only.
     - `not_kept`: where there should be a store, why there is none, for `trouble`.
     - `keep_seconds`: how long a race that nobody watches any more is kept, paused, before it is stopped and forgotten.
 
@@ -133,6 +135,32 @@ class Engine:
         if self.recorder is None:
             raise ValueError(self._not_kept or "This engine keeps no runs. Make one with a store.")
         return self.recorder.store
+
+    def rollout(
+        self, run: Run, *, epoch: int | None = None, sample: int = 0, steps: int | None = None
+    ) -> Future[Rollout]:
+        """Let the model of a run make one time step after another from a validation sample, beside the truth.
+
+        Computed in a thread of its own with what is at hand of the run: its parameters now, or the newest that were kept
+        up to an epoch. `Rollout.epoch` says which these are. The first of a problem is compiled.
+
+        **Arguments:**
+
+        - `epoch`: the last that the model may have seen; None for as many as there are.
+        - `sample`: the number of the validation sample, from 0.
+        - `steps`: time steps; None for the problem's own number.
+
+        **Raises:** `ValueError` in words for a problem that has no rollout; the future does for what cannot be computed.
+        """
+        steps = rollout_steps(run.settings.problem, steps)
+
+        def compute() -> Rollout:
+            now = self._worker.parameters(run) if epoch is None or epoch >= run.epoch else None
+            store = None if self.recorder is None else self.recorder.store
+            parameters = kept_parameters(run, epoch, store) if now is None else Parameters(*now)
+            return roll_out(run.settings, parameters, sample, steps)
+
+        return self._worker.request(compute)
 
     def _written(self) -> Store:
         """The store, with everything in it that there is by now."""

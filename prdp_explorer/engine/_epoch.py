@@ -85,9 +85,9 @@ class Trainer:
 
     def init(self, seed: Any, steering: Steering) -> TrainingState:
         """The state before training. The order in which keys are split is the reference code's."""
-        rest, model_key = jax.random.split(jax.random.PRNGKey(seed))
+        rest, _ = jax.random.split(jax.random.PRNGKey(seed))
         _, shuffle_key = jax.random.split(rest)
-        parameters = eqx.filter(self.problem.model(model_key), eqx.is_array)
+        parameters = self.parameters(seed)
         return TrainingState(
             parameters=parameters,
             optimizer=self.problem.optimizer.init(parameters),
@@ -96,6 +96,11 @@ class Trainer:
             epoch=jnp.asarray(0, jnp.int32),
             finite=jnp.asarray(True),
         )
+
+    def parameters(self, seed: Any) -> PyTree:
+        """The parameters before training."""
+        _, model_key = jax.random.split(jax.random.PRNGKey(seed))
+        return eqx.filter(self.problem.model(model_key), eqx.is_array)
 
     def advance(
         self, state: TrainingState, steering: Steering, data: PyTree, epochs: Int[Array, ""]
@@ -117,6 +122,13 @@ class Trainer:
     def fields(self, parameters: PyTree, iterations: Int[Array, ""], data: PyTree) -> Mapping[str, Array]:
         """The problem's fields for these parameters and this K."""
         return self.problem.fields(self.model(parameters), data[1], self._evaluation(iterations))
+
+    def rollout(
+        self, parameters: PyTree, validation: PyTree, sample: Int[Array, ""], steps: int
+    ) -> Mapping[str, Array]:
+        """The problem's rollout for these parameters, at full physics."""
+        solve = self._evaluation(self.problem.full_iterations)
+        return self.problem.rollout(self.model(parameters), validation, sample, solve, steps)
 
     def model(self, parameters: PyTree) -> PyTree:
         """The model that has these parameters."""

@@ -5,7 +5,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any, Literal, cast
+
+import numpy as np
 
 from ._log import Checkpoint, Event, Log
 from ._playback import Playback, Recording
@@ -58,6 +61,7 @@ class Run:
         self.goes_on_from: Checkpoint | None = None
         self.compiled_changes: deque[Mapping[str, Any] | Exception] = deque()
         self.waited_for: set[str] = set()
+        self.parameters_wanted: deque[Future[tuple[int, tuple[np.ndarray, ...]]]] = deque()
         self.stop_wanted = False
         self.played = False
         self.timed_apart: str | None = None

@@ -141,6 +141,10 @@ class Training:
         totals = {"iterations": self._iterations, "seconds": self.seconds["train"], "last": self._last_iterations}
         return Checkpoint(self.epoch, leaves, totals)
 
+    def parameters(self) -> tuple[np.ndarray, ...]:
+        """The leaves of the model's parameters now, copied to the host."""
+        return tuple(np.array(leaf) for leaf in jax.device_get(jax.tree.leaves(self._state.parameters)))
+
     def go_on(self, log: Log, checkpoint: Checkpoint | None) -> None:
         """Be where a run was at the end of its log, to the last bit.
 

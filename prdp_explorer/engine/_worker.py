@@ -5,9 +5,11 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
 
 from ._log import Event
 from ._playback import Playback
@@ -29,11 +31,15 @@ CHECKPOINT_SHARE = 0.01
 
 LARGEST_NUMBER_OF_RACES = 64
 
+T = TypeVar("T")
+
 logger = logging.getLogger(__name__)
 
 
 class Worker:
     """Advances all runs in turn in one thread, a compiled call of about 30 ms each, and compiles in another.
+
+    A third thread computes what somebody wants to know beside.
 
     **Arguments:**
 
@@ -53,6 +59,7 @@ class Worker:
         self._closed = False
         self._thread: threading.Thread | None = None
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="prdp-compiler")
+        self._requests = ThreadPoolExecutor(1, thread_name_prefix="prdp-requests")
 
     def enter(self, race: Race) -> Race:
         """Let a race take part.
@@ -84,12 +91,30 @@ class Worker:
             self._awake = True
             self._wake.notify()
 
+    def request(self, function: Callable[[], T]) -> Future[T]:
+        """Compute something beside training, after what was requested before."""
+        return self._requests.submit(function)
+
+    def parameters(self, run: Run) -> tuple[int, tuple[np.ndarray, ...]] | None:
+        """The last epoch of a run that is being trained, and its parameters then, copied between two calls.
+
+        Waits for the end of a call. None for a run that is not being trained, or not any more.
+        """
+        wanted: Future[tuple[int, tuple[np.ndarray, ...]]] = Future()
+        run.parameters_wanted.append(wanted)
+        self.notify()
+        while isinstance(run.training, Training) and not run.ended:
+            with contextlib.suppress(TimeoutError):
+                return wanted.result(timeout=0.1)
+        return None
+
     def close(self) -> None:
         """Stop all runs and end the threads; the logs stay readable."""
         with self._wake:
             self._closed = True
         self.notify()
-        self._compiler.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._compiler, self._requests):
+            threads.shutdown(wait=False, cancel_futures=True)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=10)
         for race in list(self.races.values()):
@@ -247,6 +272,9 @@ class Worker:
                 self._train_on(run)
         elif run.training is not None:
             self._take_changes(run, run.training)
+            while run.parameters_wanted:
+                copied = max(run.training.epoch, 0), run.training.parameters()
+                run.parameters_wanted.popleft().set_result(copied)
         if run.stop_wanted and run.training is not None:
             self._take_snapshot(run)
             self._take_checkpoint(run)
@@ -346,7 +374,7 @@ class Worker:
             run.log.add_snapshot(run.training.snapshot())
 
     def _take_checkpoint(self, run: Run) -> None:
-        if self._recorder is None or not isinstance(run.training, Training) or not len(run.log):
+        if not isinstance(run.training, Training) or not len(run.log):
             return
         if run.log.checkpoint is None or run.log.checkpoint.epoch < run.training.epoch:
             run.log.checkpoint = run.training.checkpoint()

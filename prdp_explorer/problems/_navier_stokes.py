@@ -19,6 +19,7 @@ from ..physics import (
 )
 from ..refinement import PRDP
 from ..solvers import DIFFERENTIATIONS, GMRES, solve, solvers_for
+from ._emulator import repeated
 from ._problem import InnerSolve, Problem, Scenario
 
 TOLERANCE = 1e-5
@@ -51,6 +52,7 @@ class NavierStokesCorrector(Problem):
     rtol = TOLERANCE
     components = ("vorticity", "velocity x", "velocity y", "pressure")
     quantity = "non-dimensional value"
+    rollout_steps = 20
 
     dt = 0.1
     viscosity = 1e-4
@@ -85,22 +87,25 @@ class NavierStokesCorrector(Problem):
         )
 
     def _trajectories(self, first_seed: int, count: int, steps: int) -> Float[np.ndarray, "count times 3 N N"]:
-        velocity = smoothed_noise_velocity(first_seed, count, self.fine_points)
-        states = [np.concatenate([velocity, np.zeros_like(velocity[:, :1])], axis=1)]
+        states = [self._starts(first_seed, count)]
         for _ in range(steps):
             parts = np.array_split(states[-1], max(1, count // self.batch_size))  # which fit into a processor's cache
             states.append(np.concatenate([self._converged(part) for part in parts]))
         return coarsen(np.stack(states, axis=1))
 
+    def _starts(self, first_seed: int, count: int) -> Float[np.ndarray, "count 3 N N"]:
+        """Initial states on the fine grid, whose pressure nothing depends on."""
+        velocity = smoothed_noise_velocity(first_seed, count, self.fine_points)
+        return np.concatenate([velocity, np.zeros_like(velocity[:, :1])], axis=1)
+
+    def _step_of_reference(self, state: Float[Array, "3 N N"]) -> Float[Array, "3 N N"]:
+        operator, b = self._system(state)
+        return solve(operator, b, GMRES(8), 250, "detached", rtol=TOLERANCE)
+
     @functools.cached_property
     def _converged(self):
         """A step of the reference for many states at once."""
-
-        def step(state: Float[Array, "3 N N"]) -> Float[Array, "3 N N"]:
-            operator, b = self._system(state)
-            return solve(operator, b, GMRES(8), 250, "detached", rtol=TOLERANCE)
-
-        compiled = jax.jit(jax.vmap(step))
+        compiled = jax.jit(jax.vmap(self._step_of_reference))
         return lambda states: np.asarray(compiled(states.astype(np.float32)))
 
     def model(self, key: Array) -> ClassicResNet:
@@ -129,10 +134,25 @@ class NavierStokesCorrector(Problem):
             "after the correction": after_physics + jax.vmap(model)(after_physics),
             "target": validation[:, 1],
         }
-        return {
-            name: jnp.concatenate([jax.vmap(vorticity)(field[:, :2])[:, None], field], axis=1)
-            for name, field in fields.items()
+        return {name: _with_vorticity(field) for name, field in fields.items()}
+
+    def rollout(self, model, validation, sample, solve: InnerSolve, steps: int) -> Mapping[str, Array]:
+        training, count = self._samples
+        with jax.ensure_compile_time_eval():  # the fine grid is not among the data
+            starts = self._starts(training, count)
+        start = validation[sample, 0]
+        reference = repeated(self._step_of_reference, jnp.asarray(starts, start.dtype)[sample], steps)
+
+        def corrected(state: Array) -> Array:
+            state = solve(*self._system(state))
+            return state + model(state)
+
+        states = {
+            "coarse solver alone": repeated(lambda state: solve(*self._system(state)), start, steps),
+            "with the trained network": repeated(corrected, start, steps),
+            "reference": coarsen(reference),
         }
+        return {name: _with_vorticity(each) for name, each in states.items()}
 
     def points(self) -> Float[np.ndarray, " num_points"]:
         return ((1 + 2 * np.arange(self.num_points)) / self.fine_points).astype(np.float32)
@@ -157,6 +177,11 @@ class NavierStokesCorrector(Problem):
         """A and b of the time step from a state."""
         operator = NavierStokesOperator(state[:2], self.dt, self.viscosity, self._averages)
         return operator, navier_stokes_right_side(state[:2], self.dt)
+
+
+def _with_vorticity(states: Float[Array, "states 3 N N"]) -> Float[Array, "states 4 N N"]:
+    """What is shown of states: the vorticity before the velocity and the pressure."""
+    return jnp.concatenate([jax.vmap(vorticity)(states[:, :2])[:, None], states], axis=1)
 
 
 NAVIER_STOKES_2D = Scenario(

@@ -61,6 +61,7 @@ class Problem(abc.ABC):
     - `components`: names of the components that each field has along its second axis; empty for scalars.
     - `reference_parameters`: of an inverse problem, the true values by name; `fields` then has an entry of each.
     - `quantity`: what the fields are, for axes, such as "temperature u".
+    - `rollout_steps`: time steps of a rollout worth seeing; 0 if there is none.
     - `deterministic`: whether nothing is random, so that the seed is not used.
     - `optimizer`: turns gradients into directions (optax, without the learning rate, which stays editable).
     """
@@ -77,6 +78,7 @@ class Problem(abc.ABC):
     components: tuple[str, ...] = ()
     reference_parameters: Mapping[str, float] = MappingProxyType({})
     quantity: str = "u"
+    rollout_steps: int = 0
     deterministic: bool = False
     optimizer: ClassVar[optax.GradientTransformation] = optax.scale_by_adam()
 
@@ -107,6 +109,18 @@ class Problem(abc.ABC):
     @abc.abstractmethod
     def points(self) -> Float[np.ndarray, " points"]:
         """The coordinates of the grid along one side, in units of the domain's length."""
+
+    def rollout(
+        self, model: PyTree, validation: PyTree, sample: Int[Array, ""], solve: InnerSolve, steps: int
+    ) -> Mapping[str, Float[Array, "steps_and_start ..."]]:
+        """What becomes of a validation sample when the model makes one time step after another, beside the truth.
+
+        For problems with `rollout_steps`. By name and in the order of drawing, each with the state before the first
+        step in front; a state is like a sample of a field. The last is the truth, solved as exactly as can be; the one
+        before it is the model's, which is compared with the truth; others come before. Only the model's may depend on
+        the model. `solve` is at full physics.
+        """
+        return {}
 
     def decay(self, step: Int[Array, ""]) -> Float[Array, ""] | float:
         """The factor on the learning rate after `step` updates; 1 keeps it constant."""
