@@ -67,7 +67,7 @@ class Explorer(pn.viewable.Viewer):
         # Built when it is first opened, and by then shown another race.
         self._builders: dict[str, Callable[[], Any]] = {
             "Race": lambda: Overview(self.sources, self._pointer, self._set_fairness),
-            "Fields": Fields,
+            "Fields": lambda: Fields(self.engine.rollout, self._pointer),
             "Kept runs": self._make_runs,
         }
         self.views: dict[str, Any] = {}

@@ -1,5 +1,6 @@
-"""The view of the fields of a chosen validation sample at a chosen epoch, for both runs."""
+"""The view of the fields of a chosen validation sample at a chosen epoch, and of rollouts, for all contenders."""
 
+import html
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,16 +10,16 @@ import panel_material_ui as pmui
 
 from ..engine import Run, Snapshot
 from ..problems import Problem
-from ._fields_images import Images
+from ._fields_images import Images, compared_in, relative_error
 from ._fields_lines import Lines
 from ._fields_parameters import Parameters
+from ._fields_rollout import BY_DIMENSIONS, RollOut, RolloutPlayer, number, quiet
 from ._fields_slices import Slices
 from ._following import EpochSlider
+from ._pointer import Pointer
 from ._session import locked
 from ._shown import Shown
-from ._theme import CONTENDER_COLORS, CONTROL, card, grid
-
-_BY_DIMENSIONS: dict[int, type[Lines] | type[Images] | type[Slices]] = {1: Lines, 2: Images, 3: Slices}
+from ._theme import CONTROL, Look, card, grid
 
 _NOTHING_YET = "The fields of the validation samples appear here when training begins."
 
@@ -67,16 +68,26 @@ class _Kind:
 
 
 class Fields(pn.viewable.Viewer):
-    """What the snapshots hold, side by side for the two runs: lines in 1D, images in 2D, slices in 3D, and parameters.
+    """What the snapshots hold, for all contenders: lines in 1D, images in 2D, slices in 3D, parameters; and rollouts.
 
-    Input, network output, output after the physics, target, or whatever else the problem names. The epoch slider walks
-    over the snapshots kept, showing the last one up to the epoch chosen; while "follow training" is on it stays at the
-    newest.
+    Input, network output, output after the physics, target and error, or whatever else the problem names. The epoch
+    slider walks over the snapshots kept, showing the last one up to the epoch chosen; while "follow training" is on it
+    stays at the newest. Below, the networks trained up to that epoch are rolled out from the same sample.
+
+    **Arguments:**
+
+    - `roll_out`: what computes a rollout in the background, as `Engine.rollout`.
+    - `pointer`: of the page, to follow over the figures of parameters.
+
+    **Attributes:**
+
+    - `rollout`: the player of rollouts.
     """
 
-    def __init__(self):
+    def __init__(self, roll_out: RollOut, pointer: Pointer | None = None):
         super().__init__()
-        self._labels: tuple[str, ...] = ()
+        self._pointer = pointer
+        self._looks: dict[str, Look] = {}
         self._runs: dict[str, Run] = {}
         self._kind: _Kind | None = None
         self._fields: Lines | Images | Slices | None = None
@@ -84,6 +95,8 @@ class Fields(pn.viewable.Viewer):
         self._chosen: tuple[int, str | None] | None = None
         self._offered: tuple[bool, bool] | None = None
         self._shown: dict[str, Any] = {}
+        self._told: dict[str, str] = {}
+        self._pointed: int | None = None
         self._moving = False
         self.component = pmui.Select(label="Component", **CONTROL)
         self.sample = pmui.IntSlider(label="Validation sample", start=1, end=5, value=1, **CONTROL)
@@ -97,34 +110,52 @@ class Fields(pn.viewable.Viewer):
         self._offer(components=False, samples=True)
         self._nothing = pn.pane.HTML(_NOTHING_YET, margin=(8, 20), styles={"min-height": "260px"})
         self._body = pn.Column(self._nothing, sizing_mode="stretch_width", margin=0)
-        self._layout = card(self._controls, self._body)
+        self._summary = pn.pane.HTML(sizing_mode="stretch_width", margin=(0, 12))
+        self.rollout = RolloutPlayer(roll_out)
+        self._layout = pn.Column(
+            card(self._controls, self._body, self._summary), self.rollout, sizing_mode="stretch_width", margin=0
+        )
+        self._layout.styles = {"row-gap": "10px"}
 
-    def __panel__(self) -> pmui.Paper:
+    def __panel__(self) -> pn.Column:
         return self._layout
 
     def look_at(self, shown: Shown) -> None:
-        """Show the snapshots of other runs, by label, left to right."""
-        runs = {label: run for label, run in zip(CONTENDER_COLORS, (shown.at(0), shown.at(1)), strict=True) if run}
-        self._runs = runs
-        self._shown = {}
-        self._chosen = None
+        """Show the snapshots of other runs, by place."""
+        contenders = shown.contenders
+        looks = {each.label: each.look for each in contenders}
+        self._runs = {each.label: each.run for each in contenders}
+        self._shown, self._told = {}, {}
+        self._summary.object = ""
+        self._chosen = self._pointed = None
         self.follow.value = True
-        self.epoch.end = max((run.settings.epochs for run in runs.values()), default=100)
+        self.epoch.end = max((run.settings.epochs for run in self._runs.values()), default=100)
         self._slider.follow(0)
-        kind, same = self._kind, self._labels == tuple(runs)
-        self._labels = tuple(runs)
-        if kind is not None and same and all(kind.may_be_of(run.settings.problem) for run in runs.values()):
+        kind, same = self._kind, list(self._looks.items()) == list(looks.items())
+        self._looks = looks
+        if kind is not None and same and all(kind.may_be_of(run.settings.problem) for run in self._runs.values()):
             for part in self._parts:
                 part.clear()
         else:
             self._kind = self._fields = self._parameters = None
             self._body[:] = [self._nothing]
+        self.rollout.look_at(contenders)
 
     def update(self) -> None:
-        """Show the newest snapshot if following."""
+        """Show the newest snapshot if following, and what is new of the rollouts."""
         if self.follow.value:
             self._slider.follow(self._newest)
         self._draw()
+        if self._kind is not None:
+            component = self._kind.components.index(self.component.value) if self._kind.components else None
+            epoch = None if self.follow.value else self.epoch.value
+            self.rollout.update(epoch, self.sample.value - 1, component)
+
+    def point_at(self, epoch: int | None) -> None:
+        """Show the snapshots of an epoch that is pointed at elsewhere; None goes back to where the slider is."""
+        if epoch != self._pointed:
+            self._pointed = epoch
+            self._draw()
 
     @property
     def _parts(self) -> list[Any]:
@@ -153,10 +184,11 @@ class Fields(pn.viewable.Viewer):
         locked(self._draw)
 
     def _draw(self) -> None:
+        wanted = self.epoch.value if self._pointed is None else self._pointed
         with pn.io.hold():
             for label, run in self._runs.items():
                 snapshots = run.log.snapshots
-                reached = (snapshot for snapshot in reversed(snapshots) if snapshot.epoch <= self.epoch.value)
+                reached = (snapshot for snapshot in reversed(snapshots) if snapshot.epoch <= wanted)
                 if (snapshot := next(reached, None)) is not None:
                     self._show_snapshot(label, run, snapshot)
                     if self._parameters is not None:
@@ -178,12 +210,29 @@ class Fields(pn.viewable.Viewer):
                 self._fields.restart(f"{component} ({problem.quantity})" if component else problem.quantity)
             if self._parameters is not None:
                 self._parameters.restart(run.settings.epochs)
+        index: tuple[int, ...] = (self.sample.value - 1,)
+        if kind.components:
+            index += (kind.components.index(self.component.value),)
+        fields = {name: snapshot.fields[name][index] for name in kind.fields}
         if self._fields is not None:
-            index: tuple[int, ...] = (self.sample.value - 1,)
-            if kind.components:
-                index += (kind.components.index(self.component.value),)
             words = f"{run.label} after epoch {snapshot.epoch}, K = {snapshot.iterations}"
-            self._fields.show(label, words, {name: snapshot.fields[name][index] for name in kind.fields})
+            self._fields.show(label, words, fields)
+        self._tell(label, kind, snapshot, fields)
+
+    def _tell(self, label: str, kind: _Kind, snapshot: Snapshot, fields: dict[str, np.ndarray]) -> None:
+        """Say in words what is seen of a contender."""
+        values = [f"{name} = {number(float(snapshot.fields[name][self.sample.value - 1]))}" for name in kind.parameters]
+        compared = compared_in(kind.fields)
+        if compared is not None:
+            values.append(number(relative_error(fields[compared[0]], fields[compared[1]])))
+        self._told[label] = f"{', '.join(values)} for {label} after epoch {snapshot.epoch}" if values else ""
+        truths = [f"{name} = {number(value)}" for name, value in kind.references]
+        begin = [f"Validation sample {self.sample.value}"] if kind.samples > 1 else []
+        begin += [self.component.value] if kind.components else []
+        begin += [f"relative error ‖{compared[0]} − {compared[1]}‖ / ‖{compared[1]}‖"] if compared else []
+        begin += [f"truth: {', '.join(truths)}"] if truths else []
+        told = "; ".join(filter(None, self._told.values()))
+        self._summary.object = quiet(html.escape(f"{', '.join(begin)}: {told}." if told else ""))
 
     def _lay_out(self, kind: _Kind) -> None:
         """Make the figures for another kind of problem."""
@@ -194,9 +243,12 @@ class Fields(pn.viewable.Viewer):
         self._move(self.sample, end=max(kind.samples, 2), value=min(self.sample.value, kind.samples))
         self._offer(components=bool(components), samples=kind.samples > 1)
         points = np.array(kind.points)
-        self._fields = _BY_DIMENSIONS[kind.dimensions](self._labels, kind.fields, points) if kind.fields else None
-        references = dict(kind.references)
-        self._parameters = Parameters(self._labels, kind.parameters, references) if kind.parameters else None
+        self._fields = self._parameters = None
+        if kind.fields:
+            compared = compared_in(kind.fields)
+            self._fields = BY_DIMENSIONS[kind.dimensions](self._looks, kind.fields, points, compared)
+        if kind.parameters:
+            self._parameters = Parameters(self._looks, kind.parameters, dict(kind.references), self._pointer)
         self._body[:] = [part.view for part in self._parts]
 
     def _offer(self, *, components: bool, samples: bool) -> None:

@@ -16,10 +16,10 @@ from bokeh.models import (
 )
 
 from ._theme import (
-    CONTENDER_COLORS,
     DIVERGING_PALETTE,
     NEUTRAL_COLOR,
     SEQUENTIAL_PALETTE,
+    Look,
     as_pane,
     contender_heading,
     grid,
@@ -33,7 +33,10 @@ from ._theme import (
 
 TARGET = "target"
 ERROR = "error"
-"""The difference of the last "after …" before the target and the target, for snapshots that have both."""
+"""The difference of what is compared, a result and its truth, where a problem names both."""
+
+Compared = tuple[str, str] | None
+"""The names of a result and of its truth."""
 
 _STEPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 _COARSE_STEPS = (1.0, 2.0, 5.0)
@@ -47,24 +50,28 @@ class Images:
 
     **Arguments:**
 
-    - `labels`: of the contenders. `names`: of the fields. `points`: the coordinates along one side.
+    - `looks`: of the contenders, by label. `names`: of the fields. `points`: the coordinates along one side.
+    - `compared`: of which fields the error is.
 
     **Attributes:**
 
     - `view`: what is displayed.
     """
 
-    def __init__(self, labels: tuple[str, ...], names: tuple[str, ...], points: np.ndarray):
-        self._fields, self._error = ColorScale(), ColorScale(error_label(names))
-        shown = with_error_name(names)
+    def __init__(
+        self, looks: Mapping[str, Look], names: tuple[str, ...], points: np.ndarray, compared: Compared = None
+    ):
+        self._compared = compared
+        self._fields, self._error = ColorScale(), ColorScale(error_label(compared))
+        shown = (*names, ERROR) if compared else names
         self._images = {
             label: {
                 name: FieldImage(name, ("x", "y"), points, self._error if name == ERROR else self._fields)
                 for name in shown
             }
-            for label in labels
+            for label in looks
         }
-        self._contenders = ContenderHeadings(labels)
+        self._contenders = ContenderHeadings(looks)
         scales = [self._fields, self._error] if ERROR in shown else [self._fields]
         self.view = pn.Column(sizing_mode="stretch_width", margin=0)
         for label, images in self._images.items():
@@ -83,9 +90,13 @@ class Images:
         self._fields.restart(quantity)
         self._error.restart()
 
+    def widen(self, fields: Iterable[np.ndarray]) -> None:
+        """Let the scale of the fields hold these values as well."""
+        self._fields.widen(map(as_sent, fields))
+
     def show(self, label: str, words: str, fields: Mapping[str, np.ndarray]) -> None:
         """Show the fields of one sample for one contender."""
-        values = with_error(fields)
+        values = with_error(fields, self._compared)
         self._fields.widen(field for name, field in values.items() if name != ERROR)
         if ERROR in values:
             self._error.follow(label, values[ERROR])
@@ -170,7 +181,7 @@ class ColorScale:
     def restart(self, label: str | None = None) -> None:
         """Forget the values so far, and change the label if another is given."""
         self._low, self._high = math.inf, -math.inf
-        self._largest: dict[str, float] = {}
+        self._size = Size()
         if label is not None:
             self._bar.xaxis.axis_label = label
 
@@ -186,12 +197,8 @@ class ColorScale:
 
     def follow(self, label: str, field: np.ndarray) -> None:
         """Let the scale be symmetric and about as large as the values that the contenders have now."""
-        self._largest[label] = float(np.abs(field[np.isfinite(field)]).max(initial=0))
-        largest = max(self._largest.values())
-        # Somewhat less is no reason to narrow it: it would go to and fro.
-        if largest > 0 and not 0.3 * self._high <= largest <= self._high:
-            self._high = round_up(largest, _COARSE_STEPS)
-            self._set(-self._high, self._high)
+        if self._size.follow(label, field):
+            self._set(-self._size.bound, self._size.bound)
 
     def _set(self, low: float, high: float) -> None:
         palette = DIVERGING_PALETTE if low == -high else SEQUENTIAL_PALETTE
@@ -204,6 +211,29 @@ class ColorScale:
         self._source.data = {"image": [colors[None, :]], "start": [low], "width": [high - low]}
 
 
+class Size:
+    """About how large what the contenders have now is, in coarse steps.
+
+    **Attributes:**
+
+    - `bound`: no value is larger; 0 before there are any.
+    """
+
+    def __init__(self):
+        self.bound = 0.0
+        self._largest: dict[str, float] = {}
+
+    def follow(self, label: str, values: np.ndarray) -> bool:
+        """Take the values of one contender for those before; whether the bound has changed."""
+        self._largest[label] = float(np.abs(values[np.isfinite(values)]).max(initial=0))
+        largest = max(self._largest.values())
+        # Somewhat less is no reason to narrow it: it would go to and fro.
+        if largest <= 0 or 0.3 * self.bound <= largest <= self.bound:
+            return False
+        self.bound = round_up(largest, _COARSE_STEPS)
+        return True
+
+
 class ContenderHeadings:
     """Which images are whose, and whether some have gaps.
 
@@ -212,8 +242,9 @@ class ContenderHeadings:
     - `gaps`: the explanation of gaps, there only while there are some.
     """
 
-    def __init__(self, labels: tuple[str, ...]):
-        self._headings = {label: contender_heading() for label in labels}
+    def __init__(self, looks: Mapping[str, Look]):
+        self._looks = looks
+        self._headings = {label: contender_heading() for label in looks}
         self._gaps: dict[str, bool] = {}
         self.gaps = legend(("square", NEUTRAL_COLOR, "not a number: the run diverged"))
         self.clear()
@@ -229,34 +260,37 @@ class ContenderHeadings:
 
     def show(self, label: str, words: str, fields: Iterable[np.ndarray]) -> None:
         """Change the heading of one contender, and look for gaps in what is shown of it."""
-        name_contender(self._headings[label], CONTENDER_COLORS[label], words)
+        name_contender(self._headings[label], self._looks[label], words)
         self._gaps[label] = any(np.isnan(field).any() for field in fields)
         self.gaps.visible = any(self._gaps.values())
 
 
-def result_of(names: Sequence[str]) -> str | None:
-    """The field that is compared with the target, if there is one: the last "after …" of fields with these names."""
+def compared_in(names: Sequence[str]) -> Compared:
+    """The field that is compared with the target, if there is one, the last "after …" before it, and the target."""
     before = [name for name in names[: names.index(TARGET)] if name.startswith("after ")] if TARGET in names else []
-    return before[-1] if before else None
+    return (before[-1], TARGET) if before else None
 
 
-def error_label(names: Sequence[str]) -> str:
+def error_label(compared: Compared) -> str:
     """What the error is, in words."""
-    return f"{ERROR}: {result_of(names)} − {TARGET}"
+    return f"{ERROR}: {compared[0]} − {compared[1]}" if compared else ""
 
 
-def with_error_name(names: Sequence[str]) -> tuple[str, ...]:
-    """The names of what is shown of fields with these names."""
-    return (*names, ERROR) if result_of(names) else tuple(names)
-
-
-def with_error(fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def with_error(fields: Mapping[str, np.ndarray], compared: Compared) -> dict[str, np.ndarray]:
     """The fields as the browser gets them, and the error where there is one."""
     values = {name: as_sent(field) for name, field in fields.items()}
-    if (result := result_of(list(values))) is not None:
+    if compared is not None:
+        result, truth = compared
         with np.errstate(over="ignore"):
-            values[ERROR] = as_sent(values[result] - values[TARGET])
+            values[ERROR] = as_sent(values[result] - values[truth])
     return values
+
+
+def relative_error(result: np.ndarray, truth: np.ndarray) -> float:
+    """‖result − truth‖ / ‖truth‖ over all points; NaN where that is no number."""
+    with np.errstate(all="ignore"):
+        error = np.linalg.norm(np.asarray(result, float) - truth) / np.linalg.norm(np.asarray(truth, float))
+    return float(error) if np.isfinite(error) else math.nan
 
 
 def as_sent(values: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Fields in one dimension as lines."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,8 @@ import panel as pn
 from bokeh.models import ColumnDataSource, HoverTool, Range1d
 from bokeh.plotting import figure
 
-from ._fields_images import as_sent, round_up
-from ._theme import FIELD_COLORS, NEUTRAL_COLOR, as_pane, grid, legend, make_figure, see_through, set_title
+from ._fields_images import ERROR, Compared, Size, as_sent, error_label, round_up, with_error
+from ._theme import FIELD_COLORS, NEUTRAL_COLOR, Look, as_pane, grid, legend, make_figure, see_through, set_title
 
 _BETWEEN = (("solid", FIELD_COLORS[1]), ("solid", FIELD_COLORS[2]), ("dotdash", "#E69F00"), ("dotdash", NEUTRAL_COLOR))
 
@@ -27,28 +27,52 @@ def styles_of(names: tuple[str, ...]) -> dict[str, tuple[str, str]]:
 
 
 class Lines:
-    """For each contender a figure with one line a field. The figures share an axis, which is widened but not narrowed.
+    """For each contender a figure with one line a field, and below it one with the error.
+
+    Those of the fields share an axis, which is widened but not narrowed until `restart`; those of the errors another,
+    which follows their size, so that small errors are seen as well.
 
     **Arguments:**
 
-    - `labels`: of the contenders. `names`: of the fields. `points`: the coordinates.
+    - `looks`: of the contenders, by label. `names`: of the fields. `points`: the coordinates.
+    - `compared`: of which fields the error is.
 
     **Attributes:**
 
     - `view`: what is displayed.
     """
 
-    def __init__(self, labels: tuple[str, ...], names: tuple[str, ...], points: np.ndarray):
-        self._points = as_sent(points)
-        self._columns = {name: f"field_{index}" for index, name in enumerate(names)}
-        self._y_range = Range1d(start=-1, end=1)
-        self._bound = 0.0
+    def __init__(
+        self, looks: Mapping[str, Look], names: tuple[str, ...], points: np.ndarray, compared: Compared = None
+    ):
+        self._points, self._compared = as_sent(points), compared
+        shown = (*names, ERROR) if compared else names
+        self._columns = {name: f"field_{index}" for index, name in enumerate(shown)}
+        self._y_range, self._error_range = Range1d(start=-1, end=1), Range1d(start=-1, end=1)
+        self._bound, self._size = 0.0, Size()
         styles = styles_of(names)
-        self._sources = {label: ColumnDataSource() for label in labels}
-        self._figures = {label: self._make(source, styles) for label, source in self._sources.items()}
+        self._sources = {label: ColumnDataSource() for label in looks}
+        self._figures = {
+            label: self._make(source, styles, "", self._y_range, 260) for label, source in self._sources.items()
+        }
+        self._errors: dict[str, figure] = {}
+        if compared:
+            for label, source in self._sources.items():
+                style = {ERROR: ("solid", looks[label].color)}
+                self._errors[label] = self._make(source, style, error_label(compared), self._error_range, 170)
+                self._errors[label].yaxis.axis_label = ERROR
         self.clear()
+        width = {"lg": 4 if len(looks) in (3, 5) else 6}
+        cells = [
+            pn.Column(
+                *(as_pane(figures[label]) for figures in (self._figures, self._errors) if label in figures),
+                sizing_mode="stretch_width",
+                margin=0,
+            )
+            for label in looks
+        ]
         self.view = pn.Column(
-            grid(*((as_pane(plot), {"lg": 6}) for plot in self._figures.values())),
+            grid(*((cell, width) for cell in cells)),
             legend(*((dash, color, name) for name, (dash, color) in styles.items())),
             sizing_mode="stretch_width",
             margin=0,
@@ -61,30 +85,42 @@ class Lines:
             self._sources[label].data = {name: np.empty(0, np.float32) for name in ("x", *self._columns.values())}
 
     def restart(self, quantity: str) -> None:
-        """Begin the axis anew, for another race, sample or component."""
-        self._bound = 0.0
+        """Begin the axes anew, for another race, sample or component."""
+        self._bound, self._size = 0.0, Size()
         for plot in self._figures.values():
             plot.yaxis.axis_label = quantity
 
-    def show(self, label: str, words: str, fields: Mapping[str, np.ndarray]) -> None:
-        """Show the fields of one sample for one contender."""
-        values = {name: as_sent(field) for name, field in fields.items()}
-        self._widen(np.concatenate(list(values.values())))
-        columns: dict[str, Any] = {self._columns[name]: field for name, field in values.items()}
-        self._sources[label].data = {"x": self._points, **columns}
-        set_title(self._figures[label], words)
-
-    def _widen(self, values: np.ndarray) -> None:
+    def widen(self, fields: Iterable[np.ndarray]) -> None:
+        """Let the axis of the fields hold these values as well."""
+        values = np.concatenate([as_sent(field).ravel() for field in fields])
         bound = round_up(1.05 * float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) or 1.0)
         if bound > self._bound:
             self._bound = bound
             self._y_range.update(start=-bound, end=bound, reset_start=-bound, reset_end=bound)
 
-    def _make(self, source: ColumnDataSource, styles: Mapping[str, tuple[str, str]]) -> figure:
-        plot = make_figure("", "position x", "", y_range=self._y_range, x_range=(0, 1), height=260)
+    def show(self, label: str, words: str, fields: Mapping[str, np.ndarray]) -> None:
+        """Show the fields of one sample for one contender."""
+        self.widen(fields.values())
+        values = with_error(fields, self._compared)
+        if ERROR in values and self._size.follow(label, values[ERROR]):
+            bound = self._size.bound
+            self._error_range.update(start=-bound, end=bound, reset_start=-bound, reset_end=bound)
+        columns: dict[str, Any] = {self._columns[name]: field for name, field in values.items()}
+        self._sources[label].data = {"x": self._points, **columns}
+        set_title(self._figures[label], words)
+
+    def _make(
+        self,
+        source: ColumnDataSource,
+        styles: Mapping[str, tuple[str, str]],
+        title: str,
+        y_range: Range1d,
+        height: int,
+    ) -> figure:
+        plot = make_figure(title, "position x", "", y_range=y_range, x_range=(0, 1), height=height)
         for name, (dash, color) in styles.items():
             plot.line("x", self._columns[name], source=source, color=color, line_dash=dash, line_width=2)
-        values = {name: f"@{column}" for name, column in self._columns.items()}
+        values = {name: f"@{self._columns[name]}" for name in styles}
         tooltips = [("x", "@x{0.00}"), *((name, f"{value}{{%.4g}}") for name, value in values.items())]
         plot.add_tools(HoverTool(tooltips=tooltips, formatters=dict.fromkeys(values.values(), "printf")))
         return see_through(plot)

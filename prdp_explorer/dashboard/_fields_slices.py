@@ -1,6 +1,6 @@
 """Fields in three dimensions as slices through a point."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,15 @@ from bokeh.models import ColumnDataSource
 from ._fields_images import (
     ERROR,
     ColorScale,
+    Compared,
     ContenderHeadings,
     FieldImage,
+    as_sent,
     error_label,
-    result_of,
     with_error,
-    with_error_name,
 )
 from ._session import locked
-from ._theme import CONTROL, NEUTRAL_COLOR, grid, image_row, legend, set_title
+from ._theme import CONTROL, NEUTRAL_COLOR, Look, grid, image_row, legend, set_title
 
 _PLANES = {"z": ("x", "y"), "y": ("x", "z"), "x": ("y", "z")}
 """The axes of a slice, the horizontal one first, by the axis that it cuts. In this order they are those of an array."""
@@ -34,7 +34,8 @@ class Slices:
 
     **Arguments:**
 
-    - `labels`: of the contenders. `names`: of the fields. `points`: the coordinates along one side.
+    - `looks`: of the contenders, by label. `names`: of the fields. `points`: the coordinates along one side.
+    - `compared`: of which fields the error is.
 
     **Attributes:**
 
@@ -43,13 +44,16 @@ class Slices:
     - `view`: what is displayed.
     """
 
-    def __init__(self, labels: tuple[str, ...], names: tuple[str, ...], points: np.ndarray):
+    def __init__(
+        self, looks: Mapping[str, Look], names: tuple[str, ...], points: np.ndarray, compared: Compared = None
+    ):
+        self._compared = compared
         self._points = np.asarray(points, float)
         self._values: dict[str, dict[str, np.ndarray]] = {}
-        self._fields, self._error = ColorScale(), ColorScale(error_label(names))
+        self._fields, self._error = ColorScale(), ColorScale(error_label(compared))
         self._cut = ColumnDataSource({axis: [0.5] for axis in _PLANES})
-        shown = with_error_name(names)
-        self.field = pmui.Select(label="Field", options=list(shown), value=result_of(names) or shown[0], **CONTROL)
+        shown = [*names, ERROR] if compared else list(names)
+        self.field = pmui.Select(label="Field", options=shown, value=compared[0] if compared else names[0], **CONTROL)
         # One step of a slider is one point, so that it never says another position than the titles.
         side = self._points.tolist()
         span: dict[str, Any] = {"start": side[0], "end": side[-1], "value": side[len(side) // 2]}
@@ -57,8 +61,8 @@ class Slices:
         self.positions = {axis: pmui.FloatSlider(label=f"Cut at {axis}", **span, **CONTROL) for axis in "xyz"}
         for widget in (self.field, *self.positions.values()):
             widget.param.watch(lambda _: locked(self._draw), "value")
-        self._images = {label: {axis: self._make(axis) for axis in _PLANES} for label in labels}
-        self._contenders = ContenderHeadings(labels)
+        self._images = {label: {axis: self._make(axis) for axis in _PLANES} for label in looks}
+        self._contenders = ContenderHeadings(looks)
         images = pn.Column(sizing_mode="stretch_width", margin=0)
         for label, planes in self._images.items():
             images += [self._contenders[label], image_row([image.figure for image in planes.values()])]
@@ -92,9 +96,13 @@ class Slices:
         self._fields.restart(quantity)
         self._error.restart()
 
+    def widen(self, fields: Iterable[np.ndarray]) -> None:
+        """Let the scale of the fields hold these values as well."""
+        self._fields.widen(map(as_sent, fields))
+
     def show(self, label: str, words: str, fields: Mapping[str, np.ndarray]) -> None:
         """Show the fields of one sample for one contender."""
-        values = self._values[label] = with_error(fields)
+        values = self._values[label] = with_error(fields, self._compared)
         self._fields.widen(field for name, field in values.items() if name != ERROR)
         if ERROR in values:
             self._error.follow(label, values[ERROR])

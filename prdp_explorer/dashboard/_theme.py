@@ -20,9 +20,6 @@ NEUTRAL_COLOR = "#8A8A8A"
 PRDP_LABEL = "PRDP"
 FULL_LABEL = "full physics"
 
-CONTENDER_COLORS = {PRDP_LABEL: PRDP_COLOR, FULL_LABEL: FULL_COLOR}
-"""Of PRDP and of what it is compared with, left to right."""
-
 
 class Look(NamedTuple):
     """How a contender is drawn in every view: a colour, a dash and a marker, so that no one of them is needed."""
@@ -95,6 +92,8 @@ _SWATCHES = {
     "inverted": '<path d="M14 12L7.5 0H20.5Z" fill="{0}"/>',
     "circle": '<circle cx="14" cy="6" r="3.5" fill="{0}"/>',
     "triangle": '<path d="M14 0L20.5 12H7.5Z" fill="{0}"/>',
+    "diamond": '<path d="M14 0L19 6L14 12L9 6Z" fill="{0}"/>',
+    "hex": '<path d="M10.5 0H17.5L21 6L17.5 12H10.5L7 6Z" fill="{0}"/>',
 }
 
 
@@ -127,12 +126,13 @@ def contender_heading() -> pn.pane.HTML:
     return pn.pane.HTML(sizing_mode="stretch_width", margin=(6, 8, 0, 8))
 
 
-def name_contender(heading: pn.pane.HTML, color: str, text: str) -> None:
-    """Change the words of a heading, after a swatch of the contender's colour."""
+def name_contender(heading: pn.pane.HTML, look: Look, text: str) -> None:
+    """Change the words of a heading, after the contender's line and marker."""
+    swatch = (_SWATCHES[look.dash] + _SWATCHES[look.marker]).format(look.color)
     heading.object = (
         '<div style="display:flex;align-items:center;gap:8px;font-size:14px;line-height:1.5">'
-        '<svg width="12" height="12" aria-hidden="true" style="flex:none">'
-        f'<rect width="12" height="12" fill="{color}"/></svg><span>{html.escape(text)}</span></div>'
+        f'<svg width="28" height="12" aria-hidden="true" style="flex:none">{swatch}</svg>'
+        f"<span>{html.escape(text)}</span></div>"
     )
 
 

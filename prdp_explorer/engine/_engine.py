@@ -141,8 +141,8 @@ class Engine:
     ) -> Future[Rollout]:
         """Let the model of a run make one time step after another from a validation sample, beside the truth.
 
-        Computed in a thread of its own with what is at hand of the run: its parameters now, or the newest that were kept
-        up to an epoch. `Rollout.epoch` says which these are. The first of a problem is compiled.
+        Computed in a thread of its own with what is at hand of the run: its parameters now, or the newest that were
+        kept up to an epoch. `Rollout.epoch` says which these are. The first of a problem is compiled.
 
         **Arguments:**
 
@@ -150,7 +150,7 @@ class Engine:
         - `sample`: the number of the validation sample, from 0.
         - `steps`: time steps; None for the problem's own number.
 
-        **Raises:** `ValueError` in words for a problem that has no rollout; the future does for what cannot be computed.
+        **Raises:** `ValueError` in words for a problem that has no rollout; so does the future for what there is not.
         """
         steps = rollout_steps(run.settings.problem, steps)
 

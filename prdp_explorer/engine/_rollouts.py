@@ -71,7 +71,7 @@ def rollout_steps(problem: Problem, steps: int | None) -> int:
 
 
 def kept_parameters(run: Run, epoch: int | None, store: Store | None) -> Parameters:
-    """The newest parameters of a run up to an epoch (None: its last) that are at hand, if need be those before training.
+    """The newest parameters at hand of a run up to an epoch (None: its last), if need be those before training.
 
     What a fork has in common with what it was forked from is looked for there.
     """
@@ -146,7 +146,9 @@ class _Programs:
         shapes = self._validation, jax.ShapeDtypeStruct((), jnp.int32)
         found = jax.eval_shape(rollout, self._parameters, *shapes)
         if len(found) < 2:
-            raise ValueError(f"`rollout` must give what the model makes, and the truth; got {', '.join(names) or '{}'}.")
+            raise ValueError(
+                f"`rollout` must give what the model makes, and the truth; got {', '.join(names) or '{}'}."
+            )
         self._names = tuple(names)
         self._of_model = Program(identity and ("rollout", *identity)).compiled(
             of_model, (self._parameters, *shapes), jax.tree.structure(found[0])

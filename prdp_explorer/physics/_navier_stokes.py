@@ -135,8 +135,11 @@ def project_divergence_free(velocity: Float[np.ndarray, "*batch 2 N N"]) -> Floa
     return velocity - np.stack(gradient, axis=-3)
 
 
-def coarsen(fields: Float[np.ndarray, "*batch fine fine"]) -> Float[np.ndarray, "*batch coarse coarse"]:
-    """Every second point from the second along x and y, as published: 97 by 97 points become 48 by 48."""
+def coarsen(fields: Float[Any, "*batch fine fine"]) -> Float[Any, "*batch coarse coarse"]:
+    """Every second point from the second along x and y, as published: 97 by 97 points become 48 by 48.
+
+    In NumPy or JAX, whichever the fields are.
+    """
     return fields[..., 1::2, 1::2]
 
 

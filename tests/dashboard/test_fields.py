@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping
+from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import param
 import pytest
-from bokeh.models import GlyphRenderer, HoverTool, Title
+from bokeh.models import GlyphRenderer, HoverTool, Line, Span, Title
 from bokeh.plotting import figure
 from dashboard_helpers import add_snapshot, columns, extent, made_up_race
 
@@ -20,8 +21,9 @@ from prdp_explorer.dashboard._fields_images import ERROR, ColorScale, FieldImage
 from prdp_explorer.dashboard._fields_lines import Lines, styles_of
 from prdp_explorer.dashboard._fields_parameters import MOST_POINTS, Parameters
 from prdp_explorer.dashboard._fields_slices import Slices
-from prdp_explorer.dashboard._theme import DIVERGING_PALETTE, SEQUENTIAL_PALETTE
-from prdp_explorer.engine import Log, Snapshot, settings_for
+from prdp_explorer.dashboard._shown import Shown
+from prdp_explorer.dashboard._theme import DIVERGING_PALETTE, LOOKS, SEQUENTIAL_PALETTE
+from prdp_explorer.engine import Log, Rollout, Snapshot, settings_for
 
 LABELS = (PRDP_LABEL, FULL_LABEL)
 NAMES = ("input", "network output", "after the physics", "target")
@@ -83,11 +85,20 @@ def keep(race: Race, epoch: int, fields: Mapping[str, np.ndarray], *labels: str)
         race.runs[label].log.add_snapshot(Snapshot(epoch, 3, fields))
 
 
+def shown_of(race: Race) -> Shown:
+    return Shown(race, kept=False)
+
+
 def looking_at(race: Race) -> Fields:
-    fields = Fields()
-    fields.look_at(dict(race.runs))
+    fields = Fields(roll_out_nothing)
+    fields.look_at(shown_of(race))
     fields.update()
     return fields
+
+
+def roll_out_nothing(run: Run, *, epoch: int | None, sample: int) -> Future[Rollout]:
+    """Is asked and never answers."""
+    return Future()
 
 
 def lines_of(fields: Fields) -> Lines:
@@ -108,6 +119,10 @@ def slices_of(fields: Fields) -> Slices:
 def trajectories_of(fields: Fields) -> Parameters:
     assert fields._parameters is not None
     return fields._parameters
+
+
+def truths(trajectories: Parameters) -> list[Span]:
+    return [span for plot in trajectories._figures.values() for span in plot.select({"type": Span})]  # pyright: ignore
 
 
 def pixels(image: FieldImage) -> np.ndarray:
@@ -214,7 +229,7 @@ class TestLines:
         add_snapshot(race.runs[PRDP_LABEL], 0, 1e20)
         fields = looking_at(race)
         other = made_up_race()
-        fields.look_at(dict(other.runs))
+        fields.look_at(shown_of(other))
         add_snapshot(other.runs[PRDP_LABEL], 0)
         fields.update()
         assert extent(lines_of(fields)._y_range)[1] < 10
@@ -243,7 +258,7 @@ class TestLines:
         assert [plot.yaxis.axis_label for plot in lines_of(fields)._figures.values()] == ["velocity u"] * 2
         other = race_of(Pictured(quantity="solution u"))  # of the same kind
         keep(other, 0, random_fields(SIDE))
-        fields.look_at(dict(other.runs))
+        fields.look_at(shown_of(other))
         fields.update()
         assert [plot.yaxis.axis_label for plot in lines_of(fields)._figures.values()] == ["solution u"] * 2
 
@@ -293,7 +308,7 @@ class TestFollowing:
         for run in other.runs.values():
             for epoch in (0, 80):
                 add_snapshot(run, epoch)
-        fields.look_at(dict(other.runs))
+        fields.look_at(shown_of(other))
         fields.update()
         assert fields.follow.value
         assert fields.epoch.value == 80
@@ -364,7 +379,7 @@ class TestKinds:
         fields = looking_at(first)
         images = images_of(fields)
         controls = fields._controls[0]
-        fields.look_at(dict(second.runs))
+        fields.look_at(shown_of(second))
         fields.update()
         assert images_of(fields) is images
         assert fields._body[0] is images.view
@@ -376,12 +391,12 @@ class TestKinds:
             Images: (Pictured(), random_fields(SIDE, SIDE)),
             Slices: (Pictured(), random_fields(SIDE, SIDE, SIDE)),
         }
-        fields = Fields()
+        fields = Fields(roll_out_nothing)
         for _ in range(2):
             for kind, (problem, values) in kinds.items():
                 race = race_of(problem)
                 keep(race, 0, values)
-                fields.look_at(dict(race.runs))
+                fields.look_at(shown_of(race))
                 fields.update()
                 shown = fields._fields
                 assert isinstance(shown, kind)
@@ -402,7 +417,7 @@ class TestKinds:
         keep(second, 0, values)
         fields = looking_at(first)
         before = images_of(fields)
-        fields.look_at(dict(second.runs))
+        fields.look_at(shown_of(second))
         fields.update()
         assert images_of(fields) is not before
         for label in LABELS:
@@ -417,7 +432,7 @@ class TestKinds:
             race = race_of(problem)
             keep(race, 5, {**random_fields(*grid), "θ": np.ones(3, np.float32)})
             fields = looking_at(race)
-            fields.look_at(dict(race_of(problem).runs))
+            fields.look_at(shown_of(race_of(problem)))
             fields.update()
             sources = [*trajectories_of(fields)._lines.values(), *trajectories_of(fields)._marks.values()]
             if isinstance(fields._fields, Lines):
@@ -435,20 +450,20 @@ class TestKinds:
         race = race_of(Pictured())
         keep(race, 5, random_fields(SIDE, SIDE))
         fields = looking_at(race)
-        fields.look_at(dict(race_of(other).runs))
+        fields.look_at(shown_of(race_of(other)))
         fields.update()
         assert "appear here" in text(fields._body)
-        fields.look_at(dict(race.runs))
+        fields.look_at(shown_of(race))
         fields.update()
         assert list(fields._body) == [images_of(fields).view]
 
     def test_only_controls_that_offer_a_choice_are_there(self):
-        fields = Fields()
+        fields = Fields(roll_out_nothing)
         assert offered(fields) == [fields.sample, fields.epoch, fields.follow]
         for components, samples in (((), 1), ((), 5), (("a", "b"), 5), (("a", "b"), 1), ((), 1)):
             race = race_of(Pictured(components=components))
             keep(race, 0, random_fields(*[2] * bool(components), SIDE, SIDE, samples=samples))
-            fields.look_at(dict(race.runs))
+            fields.look_at(shown_of(race))
             fields.update()
             choosers = [fields.component] * bool(components) + [fields.sample] * (samples > 1)
             assert offered(fields) == [*choosers, fields.epoch, fields.follow]
@@ -461,7 +476,7 @@ class TestKinds:
         keep(second, 0, few)
         fields = looking_at(first)
         fields.sample.value = 7
-        fields.look_at(dict(second.runs))
+        fields.look_at(shown_of(second))
         fields.update()
         assert (fields.sample.value, fields.sample.end) == (2, 2)
         np.testing.assert_array_equal(pixels(images_of(fields)._images[FULL_LABEL]["input"]), few["input"][1])
@@ -474,7 +489,7 @@ class TestKinds:
             keep(race, 0, values)
         fields = looking_at(first)
         fields.component.value = "pressure"
-        fields.look_at(dict(second.runs))
+        fields.look_at(shown_of(second))
         fields.update()
         assert fields.component.value == "velocity"
         np.testing.assert_array_equal(pixels(images_of(fields)._images[PRDP_LABEL]["input"]), values["input"][0, 0])
@@ -820,14 +835,14 @@ class TestParameters:
     def test_the_truth_is_drawn_and_written(self, race: Race):
         keep(race, 0, self.snapshot(5, 5))
         trajectories = trajectories_of(looking_at(race))
-        assert list(columns(trajectories._truth)["value"]) == [2, -1]
+        assert [span.location for span in truths(trajectories)] == [2, -1]
         assert "truth: θ_1 = 2, θ_2 = −1" in text(trajectories.view)
 
     def test_without_a_truth_none_is_claimed(self):
         race = race_of(Pictured())
         keep(race, 0, self.snapshot(5, 5))
         trajectories = trajectories_of(looking_at(race))
-        assert not len(columns(trajectories._truth)["value"])
+        assert not truths(trajectories)
         assert "truth" not in text(trajectories.view)
 
     def test_the_axes_hold_the_race_the_values_and_the_truth(self, race: Race):
@@ -836,9 +851,10 @@ class TestParameters:
         for epoch, value in enumerate((5.0, 12.0, 4.0)):
             keep(race, epoch, self.snapshot(value, 0))
             fields.update()
-            start, end = extent(trajectories_of(fields)._values)
-            assert start <= -1
+            start, end = extent(trajectories_of(fields)._values["θ_1"])
+            assert start <= 2
             ends.append(end)
+            assert extent(trajectories_of(fields)._values["θ_2"])[0] <= -1
         assert 5 <= ends[0] < 8
         assert 12 <= ends[1] == ends[2] < 16
         assert extent(trajectories_of(fields)._epochs) == (0, 40)
@@ -849,8 +865,8 @@ class TestParameters:
             keep(race, epoch, self.snapshot(first, value))
         trajectories = trajectories_of(looking_at(race))
         assert list(np.isnan(columns(trajectories._lines[PRDP_LABEL])["parameter_0"])) == [False, True, False]
-        start, end = extent(trajectories._values)
-        assert start <= -1 < 5 <= end < 10
+        start, end = extent(trajectories._values["θ_1"])
+        assert start <= 2 < 5 <= end < 7
 
     def test_a_long_run_is_thinned_and_keeps_its_end(self, race: Race):
         for epoch in range(2 * MOST_POINTS + 4):
@@ -861,22 +877,19 @@ class TestParameters:
         assert line["epoch"][-1] == 2 * MOST_POINTS + 3
         assert len(set(np.diff(line["epoch"]))) == 1
 
-    def test_contenders_differ_by_colour_and_parameters_by_dash(self, race: Race):
+    def test_each_parameter_has_a_figure_and_each_contender_its_look(self, race: Race):
         keep(race, 0, self.snapshot(5, 5))
         trajectories = trajectories_of(looking_at(race))
-        plot: figure = cast(Any, trajectories.view[0]).object
-        styles = {}
-        for renderer in plot.renderers:
-            if isinstance(renderer, GlyphRenderer) and type(renderer.glyph).__name__ == "Line":
-                glyph: Any = renderer.glyph
-                label = next(label for label in LABELS if renderer.data_source is trajectories._lines[label])
-                styles[label, glyph.y] = glyph.line_color, tuple(glyph.line_dash)
-        assert len(styles) == 4
-        colors = {label: {color for (of, _), (color, _) in styles.items() if of == label} for label in LABELS}
-        dashes = {name: {dash for (_, of), (_, dash) in styles.items() if of == name} for _, name in styles}
-        assert all(len(values) == 1 for values in (*colors.values(), *dashes.values()))
-        assert colors[PRDP_LABEL] != colors[FULL_LABEL]
-        assert dashes["parameter_0"] != dashes["parameter_1"]
+        assert list(trajectories._figures) == ["θ_1", "θ_2"]
+        for index, plot in enumerate(trajectories._figures.values()):
+            lines = {}
+            for renderer in plot.renderers:
+                if isinstance(renderer, GlyphRenderer) and isinstance(renderer.glyph, Line):
+                    glyph: Any = renderer.glyph
+                    assert glyph.y == f"parameter_{index}"
+                    label = next(label for label in LABELS if renderer.data_source is trajectories._lines[label])
+                    lines[label] = glyph.line_color, bool(glyph.line_dash)
+            assert lines == {PRDP_LABEL: (LOOKS[0].color, False), FULL_LABEL: (LOOKS[1].color, True)}
 
 
 class TestRounding:
