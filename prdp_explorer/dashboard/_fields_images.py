@@ -85,10 +85,10 @@ class Images:
             for image in images.values():
                 image.show(None)
 
-    def restart(self, quantity: str) -> None:
-        """Begin the scales anew, for another race, sample or component."""
-        self._fields.restart(quantity)
-        self._error.restart()
+    def restart(self, quantity: str, limit: float = math.inf) -> None:
+        """Begin the scales anew, for another race, sample or component. They go to `limit` at most."""
+        self._fields.restart(quantity, limit)
+        self._error.restart(limit=limit)
 
     def widen(self, fields: Iterable[np.ndarray]) -> None:
         """Let the scale of the fields hold these values as well."""
@@ -178,10 +178,10 @@ class ColorScale:
         self._set(-1.0, 1.0)
         self.restart()
 
-    def restart(self, label: str | None = None) -> None:
-        """Forget the values so far, and change the label if another is given."""
-        self._low, self._high = math.inf, -math.inf
-        self._size = Size()
+    def restart(self, label: str | None = None, limit: float = math.inf) -> None:
+        """Forget the values so far, and change the label if another is given. What exceeds `limit` is cut there."""
+        self._low, self._high, self._limit = math.inf, -math.inf, limit
+        self._size = Size(limit)
         if label is not None:
             self._bar.xaxis.axis_label = label
 
@@ -189,7 +189,7 @@ class ColorScale:
         """Let the scale hold these values beside those so far."""
         low, high = self._low, self._high
         for field in fields:
-            finite = field[np.isfinite(field)]
+            finite = field[np.isfinite(field)].clip(-self._limit, self._limit)
             low, high = float(finite.min(initial=low)), float(finite.max(initial=high))
         if (low, high) != (self._low, self._high):
             self._low, self._high = low, high
@@ -214,19 +214,24 @@ class ColorScale:
 class Size:
     """About how large what the contenders have now is, in coarse steps.
 
+    **Arguments:**
+
+    - `limit`: what is larger does not count as larger.
+
     **Attributes:**
 
-    - `bound`: no value is larger; 0 before there are any.
+    - `bound`: no value is larger, unless it exceeds the limit; 0 before there are any.
     """
 
-    def __init__(self):
+    def __init__(self, limit: float = math.inf):
+        self._limit = limit
         self.bound = 0.0
         self._largest: dict[str, float] = {}
 
     def follow(self, label: str, values: np.ndarray) -> bool:
         """Take the values of one contender for those before; whether the bound has changed."""
         self._largest[label] = float(np.abs(values[np.isfinite(values)]).max(initial=0))
-        largest = max(self._largest.values())
+        largest = min(max(self._largest.values()), self._limit)
         # Somewhat less is no reason to narrow it: it would go to and fro.
         if largest <= 0 or 0.3 * self.bound <= largest <= self.bound:
             return False

@@ -1,6 +1,7 @@
 """Fields in one dimension as lines."""
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -49,7 +50,7 @@ class Lines:
         shown = (*names, ERROR) if compared else names
         self._columns = {name: f"field_{index}" for index, name in enumerate(shown)}
         self._y_range, self._error_range = Range1d(start=-1, end=1), Range1d(start=-1, end=1)
-        self._bound, self._size = 0.0, Size()
+        self._bound, self._limit, self._size = 0.0, math.inf, Size()
         styles = styles_of(names)
         self._sources = {label: ColumnDataSource() for label in looks}
         self._figures = {
@@ -84,16 +85,17 @@ class Lines:
             set_title(plot, label)
             self._sources[label].data = {name: np.empty(0, np.float32) for name in ("x", *self._columns.values())}
 
-    def restart(self, quantity: str) -> None:
-        """Begin the axes anew, for another race, sample or component."""
-        self._bound, self._size = 0.0, Size()
+    def restart(self, quantity: str, limit: float = math.inf) -> None:
+        """Begin the axes anew, for another race, sample or component. They go to `limit` at most."""
+        self._bound, self._limit, self._size = 0.0, limit, Size(limit)
         for plot in self._figures.values():
             plot.yaxis.axis_label = quantity
 
     def widen(self, fields: Iterable[np.ndarray]) -> None:
         """Let the axis of the fields hold these values as well."""
         values = np.concatenate([as_sent(field).ravel() for field in fields])
-        bound = round_up(1.05 * float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) or 1.0)
+        largest = min(float(np.abs(values[np.isfinite(values)]).max(initial=0.0)), self._limit)
+        bound = round_up(1.05 * largest or 1.0)
         if bound > self._bound:
             self._bound = bound
             self._y_range.update(start=-bound, end=bound, reset_start=-bound, reset_end=bound)

@@ -40,6 +40,9 @@ SECONDS_BETWEEN = 1.0
 SHARE = 0.1
 """The share of the time that rollouts may take while training goes on."""
 
+ROOM = 2.0
+"""The scale goes to so many times the largest value of the truth; what exceeds it is said to be off the scale."""
+
 STEP_MILLISECONDS = 400
 
 _ABOUT = (
@@ -204,17 +207,19 @@ class RolloutPlayer(pn.viewable.Viewer):
         step = self.player.value
         with pn.io.hold():
             words = problem.components[self._component] if self._component is not None else ""
-            self._fields.restart(f"{words} ({problem.quantity})" if words else problem.quantity)
-            shown = {label: {name: each[step] for name, each in fields.items()} for label, fields in states.items()}
-            # The truth at all steps beside what is shown: the scale stays where it is unless something runs away.
+            # The truth at all steps, so that the scale stays where it is. What runs away may not hide the others.
             truths = [truth for fields in states.values() for truth in fields[names[-1]]]
+            limit = ROOM * max(float(np.abs(truth).max(where=np.isfinite(truth), initial=0)) for truth in truths)
+            self._fields.restart(f"{words} ({problem.quantity})" if words else problem.quantity, limit or math.inf)
+            shown = {label: {name: each[step] for name, each in fields.items()} for label, fields in states.items()}
             self._fields.widen([*truths, *(field for fields in shown.values() for field in fields.values())])
             errors = {}
             for label, fields in shown.items():
                 rollout = self._rollouts[label]
-                self._fields.show(
-                    label, f"{label} after epoch {rollout.epoch}, rollout step {step} of {rollout.steps}", fields
-                )
+                words = f"{label} after epoch {rollout.epoch}, rollout step {step} of {rollout.steps}"
+                if any((np.abs(field) > limit).any() for field in fields.values()) and limit:
+                    words += ", off the scale"
+                self._fields.show(label, words, fields)
                 errors[label] = relative_error(fields[names[-2]], fields[names[-1]])
             self._curve.show(states, step)
             self._tell(errors, step, compared)

@@ -1,5 +1,6 @@
 """Fields in three dimensions as slices through a point."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -90,11 +91,11 @@ class Slices:
             for image in images.values():
                 image.show(None)
 
-    def restart(self, quantity: str) -> None:
-        """Begin the scales anew, for another race, sample or component."""
+    def restart(self, quantity: str, limit: float = math.inf) -> None:
+        """Begin the scales anew, for another race, sample or component. They go to `limit` at most."""
         self._values = {}
-        self._fields.restart(quantity)
-        self._error.restart()
+        self._fields.restart(quantity, limit)
+        self._error.restart(limit=limit)
 
     def widen(self, fields: Iterable[np.ndarray]) -> None:
         """Let the scale of the fields hold these values as well."""

@@ -111,7 +111,7 @@ class Further(pn.viewable.Viewer):
         rows = []
         for look, label in zip(LOOKS[2:], self.contenders, strict=False):
             words = pn.pane.HTML(sizing_mode="stretch_width", margin=(4, 8))
-            name_contender(words, look.color, label)
+            name_contender(words, look, label)
             remove = pmui.IconButton(
                 icon="close", description=f"Remove {label}", size="small", margin=0, disabled=self._locked
             )
