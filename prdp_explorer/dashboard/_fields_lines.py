@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import panel as pn
-from bokeh.models import ColumnDataSource, HoverTool, Range1d
+from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, Range1d
 from bokeh.plotting import figure
 
 from ._fields_images import ERROR, Compared, Size, as_sent, error_label, round_up, with_error
@@ -62,6 +62,7 @@ class Lines:
                 style = {ERROR: ("solid", looks[label].color)}
                 self._errors[label] = self._make(source, style, error_label(compared), self._error_range, 170)
                 self._errors[label].yaxis.axis_label = ERROR
+                self._errors[label].yaxis.ticker = BasicTicker(desired_num_ticks=4)
         self.clear()
         width = {"lg": 4 if len(looks) in (3, 5) else 6}
         cells = [

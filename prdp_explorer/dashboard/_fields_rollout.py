@@ -216,9 +216,9 @@ class RolloutPlayer(pn.viewable.Viewer):
             errors = {}
             for label, fields in shown.items():
                 rollout = self._rollouts[label]
-                words = f"{label} after epoch {rollout.epoch}, rollout step {step} of {rollout.steps}"
+                words = f"{label} after epoch {rollout.epoch}, step {step} of {rollout.steps}"
                 if any((np.abs(field) > limit).any() for field in fields.values()) and limit:
-                    words += ", off the scale"
+                    words += ", off scale"
                 self._fields.show(label, words, fields)
                 errors[label] = relative_error(fields[names[-2]], fields[names[-1]])
             self._curve.show(states, step)
@@ -295,11 +295,8 @@ class _Curve:
         self.view = pn.Column(as_pane(see_through(plot)), self._legend, sizing_mode="stretch_width", margin=0)
 
     def restart(self, looks: Mapping[str, Look]) -> None:
-        """Forget what was shown, and show others."""
+        """Let what is shown next take the place of all that is shown."""
         self._looks, self._known = looks, {}
-        for source in (*self._before, *self._whole, *self._reached):
-            if len(source.data["step"]):
-                source.data = _rows("", ())
 
     def show(self, states: Mapping[str, Mapping[str, np.ndarray]], step: int) -> None:
         """Show the errors of the contenders, with those up to a step in full."""
@@ -307,14 +304,21 @@ class _Curve:
         if not self._known:
             self._measure(states)
         for label, errors in self._known.items():
-            self._reached[LOOKS.index(self._looks[label])].data = _rows(label, errors[: step + 1])
+            self._of(label, self._reached).data = _rows(label, errors[: step + 1])
+
+    def _of(self, label: str, sources: Sequence[ColumnDataSource]) -> ColumnDataSource:
+        return sources[LOOKS.index(self._looks[label])]
 
     def _measure(self, states: Mapping[str, Mapping[str, np.ndarray]]) -> None:
         before: dict[str, list[float]] = {}
+        shown = [self._of(label, sources) for label in states for sources in (self._whole, self._reached)]
+        for source in (*self._before, *self._whole, *self._reached):
+            if source not in shown and len(source.data["step"]):
+                source.data = _rows("", ())
         for label, fields in states.items():
             *others, made, truth = fields.values()
             self._known[label] = _errors(made, truth)
-            self._whole[LOOKS.index(self._looks[label])].data = _rows(label, self._known[label])
+            self._of(label, self._whole).data = _rows(label, self._known[label])
             if others:
                 before = {next(iter(fields)): _errors(others[0], truth)}
         entries = [(self._looks[label].dash, self._looks[label].color, label) for label in self._known]

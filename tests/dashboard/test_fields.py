@@ -921,3 +921,65 @@ class TestRounding:
         assert start <= low <= high <= end
         assert start < end
         assert end - start <= max(1.5 * (high - low), 1e-4 * abs(high))
+
+
+class TestErrorsOfLines:
+    def test_they_are_drawn_below_on_an_axis_of_their_own(self):
+        race = race_of(Pictured())
+        values = random_fields(SIDE)
+        values["target"] = values["after the physics"] + 0.003
+        keep(race, 0, values)
+        lines = lines_of(looking_at(race))
+        np.testing.assert_allclose(columns(lines._sources[FULL_LABEL])["field_4"], -0.003, atol=1e-6)
+        assert extent(lines._error_range) == (-0.005, 0.005)
+        assert [title_of(plot) for plot in lines._errors.values()] == ["error: after the physics − target"] * 2
+
+    def test_without_a_target_there_are_none(self):
+        race = race_of(Pictured())
+        keep(race, 0, random_fields(SIDE, names=("a", "b")))
+        assert not lines_of(looking_at(race))._errors
+
+
+class TestPointing:
+    def test_at_an_epoch_shows_its_snapshot_and_leaving_goes_back(self):
+        race = made_up_race()
+        for epoch in (0, 5, 10):
+            for run in race.runs.values():
+                add_snapshot(run, epoch)
+        fields = looking_at(race)
+        for pointed, expected in ((7, 5), (0, 0), (None, 10)):
+            fields.point_at(pointed)
+            fields.update()
+            assert f"after epoch {expected}," in title_of(lines_of(fields)._figures[PRDP_LABEL])
+            assert (fields.epoch.value, fields.follow.value) == (10, True)
+
+    def test_before_there_is_anything(self):
+        fields = Fields(roll_out_nothing)
+        fields.point_at(3)
+        fields.point_at(None)
+
+
+class TestFurtherContenders:
+    @pytest.mark.parametrize("grid", [(SIDE,), (SIDE, SIDE), (SIDE, SIDE, SIDE), ()])
+    def test_as_many_as_there_are_looks(self, grid: tuple[int, ...]):
+        problem = Pictured()
+        settings = {PRDP_LABEL: settings_for(problem), FULL_LABEL: settings_for(problem, Constant())}
+        settings |= {f"K = {k}": settings_for(problem, Constant(k)) for k in (1, 2, 3)}
+        race = Race(settings, None, lambda: None)
+        for index, label in enumerate(settings):
+            keep(race, 0, random_fields(*grid, seed=index), label)
+        fields = looking_at(race)
+        part: Any = fields._fields or fields._parameters
+        by_label = part._lines if not grid else part._sources if len(grid) == 1 else part._images
+        assert list(by_label) == [PRDP_LABEL, FULL_LABEL, "K = 1", "K = 2", "K = 3"]
+        for label in by_label:
+            assert label in fields._summary.object
+
+    def test_the_summary_tells_the_error_in_numbers(self):
+        race = race_of(Pictured(reference_parameters={"θ": 1.0}))
+        values = random_fields(SIDE)
+        values["target"][0] = 0.8 * values["after the physics"][0]
+        keep(race, 4, {**values, "θ": np.array([1.5, 0, 0])})
+        told = looking_at(race)._summary.object
+        assert "θ = 1.5, 0.25 for PRDP after epoch 4; θ = 1.5, 0.25 for full physics" in told
+        assert "truth: θ = 1" in told
