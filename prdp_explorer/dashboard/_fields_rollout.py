@@ -216,7 +216,7 @@ class RolloutPlayer(pn.viewable.Viewer):
             errors = {}
             for label, fields in shown.items():
                 rollout = self._rollouts[label]
-                words = f"{label} after epoch {rollout.epoch}, step {step} of {rollout.steps}"
+                words = f"{label} of epoch {rollout.epoch}, step {step} of {rollout.steps}"
                 if any((np.abs(field) > limit).any() for field in fields.values()) and limit:
                     words += ", off scale"
                 self._fields.show(label, words, fields)

@@ -169,7 +169,7 @@ class TestPlaying:
         np.testing.assert_allclose(shown(player, FULL_LABEL)["field_0"], 2 * (1 + 0.02 * step), rtol=1e-6)
         np.testing.assert_array_equal(shown(player, PRDP_LABEL)["field_1"], 2)
         np.testing.assert_allclose(shown(player, FULL_LABEL)["field_2"], 0.04 * step, atol=1e-6)
-        assert title(player, PRDP_LABEL) == f"PRDP after epoch 5, step {step} of 20"
+        assert title(player, PRDP_LABEL) == f"PRDP of epoch 5, step {step} of 20"
         told = player._told.object
         assert f"Validation sample 2 after {step} of 20 rollout steps" in told
         assert f"{0.01 * step:.3g} for PRDP, {0.02 * step:.3g} for full physics" in told
@@ -245,4 +245,4 @@ def test_of_real_runs(engine: Engine, monkeypatch: pytest.MonkeyPatch):
     [future] = [future for _, future in player._asked.values()]
     assert future.result(60).epoch == 2
     player.update(None, 0, None)
-    assert title(player, PRDP_LABEL) == "PRDP after epoch 2, step 0 of 20"
+    assert title(player, PRDP_LABEL) == "PRDP of epoch 2, step 0 of 20"

@@ -27,7 +27,7 @@ CURVES = f"""() => {{ {MODELS}
 TITLES = f"() => {{ {MODELS} return models('Title').map(title => title.text) }}"
 
 LINES = f"""() => {{ {MODELS}
-    return models('ColumnDataSource').filter(source => source.columns().includes('field_0')).map(source =>
+    return models('ColumnDataSource').filter(source => source.columns().includes('field_4')).map(source =>
         Object.fromEntries(source.columns().map(name => [name, Array.from(source.get_array(name))])))
 }}"""
 
