@@ -207,8 +207,9 @@ class RolloutPlayer(pn.viewable.Viewer):
         step = self.player.value
         with pn.io.hold():
             words = problem.components[self._component] if self._component is not None else ""
-            # The truth at all steps, so that the scale stays where it is. What runs away may not hide the others.
-            truths = [truth for fields in states.values() for truth in fields[names[-1]]]
+            # The truth at all steps, so that the scale stays where it is; but a start that is far larger would leave the
+            # rest pale. What runs away may not hide the others.
+            truths = [truth for fields in states.values() for truth in fields[names[-1]][min(step, 1) :]]
             limit = ROOM * max(float(np.abs(truth).max(where=np.isfinite(truth), initial=0)) for truth in truths)
             self._fields.restart(f"{words} ({problem.quantity})" if words else problem.quantity, limit or math.inf)
             shown = {label: {name: each[step] for name, each in fields.items()} for label, fields in states.items()}
