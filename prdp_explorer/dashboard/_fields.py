@@ -227,12 +227,13 @@ class Fields(pn.viewable.Viewer):
             values.append(number(relative_error(fields[compared[0]], fields[compared[1]])))
         self._told[label] = f"{', '.join(values)} for {label} after epoch {snapshot.epoch}" if values else ""
         truths = [f"{name} = {number(value)}" for name, value in kind.references]
-        begin = [f"Validation sample {self.sample.value}"] if kind.samples > 1 else []
+        begin: list[str] = [f"Validation sample {self.sample.value}"] if kind.samples > 1 else []
         begin += [self.component.value] if kind.components else []
         begin += [f"relative error ‖{compared[0]} − {compared[1]}‖ / ‖{compared[1]}‖"] if compared else []
-        begin += [f"truth: {', '.join(truths)}"] if truths else []
+        begin += [f"truth {', '.join(truths)}"] if truths else []
+        beginning = ", ".join(begin)
         told = "; ".join(filter(None, self._told.values()))
-        self._summary.object = quiet(html.escape(f"{', '.join(begin)}: {told}." if told else ""))
+        self._summary.object = quiet(html.escape(f"{beginning[:1].upper()}{beginning[1:]}: {told}." if told else ""))
 
     def _lay_out(self, kind: _Kind) -> None:
         """Make the figures for another kind of problem."""

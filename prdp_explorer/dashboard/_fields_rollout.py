@@ -104,13 +104,14 @@ class RolloutPlayer(pn.viewable.Viewer):
         self._played = pn.Column(
             self.player, self._body, self._curve.view, self._told, sizing_mode="stretch_width", margin=0, visible=False
         )
-        heading = pn.pane.HTML(
-            '<h3 style="font-size:15px;margin:6px 0 2px">Rollout player</h3>'
-            f'<p style="font-size:13px;margin:0;opacity:.85">{_ABOUT}</p>',
-            sizing_mode="stretch_width",
-            margin=(0, 12),
+        heading, self._about = (
+            pn.pane.HTML(words, sizing_mode="stretch_width", margin=(0, 12))
+            for words in (
+                '<h3 style="font-size:15px;margin:6px 0 2px">Rollout player</h3>',
+                f'<p style="font-size:13px;margin:0;opacity:.85">{_ABOUT}</p>',
+            )
         )
-        self._layout = card(heading, self._status, self._played)
+        self._layout = card(heading, self._about, self._status, self._played)
         self.look_at(())
 
     def __panel__(self) -> pmui.Paper:
@@ -128,6 +129,7 @@ class RolloutPlayer(pn.viewable.Viewer):
         self._due = 0.0
         problem = self._problem
         self._played.visible = False
+        self._about.visible = problem is None or bool(problem.rollout_steps)
         self._curve.restart({label: each.look for label, each in self._contenders.items()})
         if problem is None:
             self._say(_NOTHING_YET)
@@ -207,8 +209,8 @@ class RolloutPlayer(pn.viewable.Viewer):
         step = self.player.value
         with pn.io.hold():
             words = problem.components[self._component] if self._component is not None else ""
-            # The truth at all steps, so that the scale stays where it is; but a start that is far larger would leave the
-            # rest pale. What runs away may not hide the others.
+            # The truth at all steps, so that the scale stays where it is; but a start that is far larger would leave
+            # the rest pale. What runs away may not hide the others.
             truths = [truth for fields in states.values() for truth in fields[names[-1]][min(step, 1) :]]
             limit = ROOM * max(float(np.abs(truth).max(where=np.isfinite(truth), initial=0)) for truth in truths)
             self._fields.restart(f"{words} ({problem.quantity})" if words else problem.quantity, limit or math.inf)
@@ -349,7 +351,7 @@ def _rows(what: str, errors: Sequence[float]) -> dict[str, Any]:
 
 def number(value: float) -> str:
     """A number for a sentence."""
-    return f"{value:.3g}" if math.isfinite(value) else "not a number"
+    return f"{value:.3g}".replace("-", "−") if math.isfinite(value) else "not a number"
 
 
 def quiet(words: str) -> str:

@@ -982,4 +982,4 @@ class TestFurtherContenders:
         keep(race, 4, {**values, "θ": np.array([1.5, 0, 0])})
         told = looking_at(race)._summary.object
         assert "θ = 1.5, 0.25 for PRDP after epoch 4; θ = 1.5, 0.25 for full physics" in told
-        assert "truth: θ = 1" in told
+        assert "truth θ = 1" in told
