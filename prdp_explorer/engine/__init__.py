@@ -42,3 +42,4 @@ from ._take_away import records_csv as records_csv
 from ._take_away import write_fields as write_fields
 from ._training import TrainingRecords as TrainingRecords
 from ._training import train as train
+from ._what_if import WhatIf as WhatIf

@@ -12,11 +12,13 @@ from ._rollouts import Parameters, Rollout, kept_parameters, roll_out, rollout_s
 from ._run import FAIRNESS, Race, Run, checked_pace
 from ._settings import RunSettings, settings_for
 from ._store import Store
+from ._what_if import WhatIf, decide, history_of, other_controller
 from ._worker import Worker
 
 
 class Engine:
-    """Advances runs in one background thread, and compiles in another, so that nobody who watches ever waits.
+    """Advances runs in one background thread, compiles in another, and answers questions in a third, so that nobody who
+    watches ever waits.
 
     All runs of all races advance in turn, a compiled call of about 30 ms each. `close` ends the threads; leaving the
     interpreter does so too.
@@ -229,3 +231,22 @@ class Engine:
         moved = replayed(race.recordings, epoch, race.pace, self._worker.notify)
         moved.id, moved.paused = race.id, paused
         return self._worker.enter(moved)
+
+    def what_if(self, run: Run, changes: Mapping[str, Any]) -> Future[WhatIf]:
+        """What a run's controller would have decided with other values, on the history that the run has so far.
+
+        An approximation: another K would have made another history. Computed in a thread of its own, in milliseconds
+        once it is compiled.
+
+        **Arguments:**
+
+        - `changes`: values of the controller by name, also its `kind`. A run whose K is fixed or scheduled is asked
+          about with the problem's own PRDP; these values change that.
+
+        **Raises:** `ValueError` in words; nothing is computed then.
+        """
+        settings = run.settings
+        controller = other_controller(settings, changes)
+        return self._worker.request(
+            lambda: decide(history_of(settings, run.log.read()), controller, room=settings.epochs + 1)
+        )
