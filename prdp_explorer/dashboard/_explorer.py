@@ -23,6 +23,7 @@ from ._session import locked, notify
 from ._shown import Shown
 from ._source import RunSource
 from ._theme import FULL_LABEL, LOOKS, PRDP_LABEL, fill
+from ._why import Why
 
 TICK_MILLISECONDS = 100
 NOTEBOOK_TICK_MILLISECONDS = 250
@@ -67,6 +68,7 @@ class Explorer(pn.viewable.Viewer):
         # Built when it is first opened, and by then shown another race.
         self._builders: dict[str, Callable[[], Any]] = {
             "Race": lambda: Overview(self.sources, self._pointer, self._set_fairness),
+            "Why": lambda: Why(self.engine, self._pointer, self.fork),
             "Fields": lambda: Fields(self.engine.rollout, self._pointer),
             "Kept runs": self._make_runs,
         }

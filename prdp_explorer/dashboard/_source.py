@@ -64,7 +64,7 @@ class RunSource:
         self._stride = 1
         self._length = 0
         self._events = 0
-        self.source.data = _NOTHING
+        self.source.data = _nothing(self.columns(np.zeros(1, RECORD)))
         self.edits.data = {name: [] for name in (*AXES.values(), "validation", "iterations", "message")}
 
     def update(self) -> bool:
@@ -88,11 +88,15 @@ class RunSource:
                 self._stride *= 2
             shown = self._thinned(rows)
         if self._length:
-            self.source.stream(_columns(shown))
+            self.source.stream(self.columns(shown))
         else:
-            self.source.data = _columns(shown)
+            self.source.data = self.columns(shown)
         self._length += len(shown)
         return True
+
+    def columns(self, rows: np.ndarray) -> dict[str, Any]:
+        """What the browser gets of these records."""
+        return _columns(rows)
 
     def _mark_edits(self, run: Run) -> bool:
         """Mark the edits that are new; whether there were any."""
@@ -139,7 +143,6 @@ def _columns(rows: np.ndarray) -> dict[str, Any]:
     }
 
 
-# One row that shows nothing: the browser hangs for ever on a step area that has no row at all (Bokeh 3.9).
-_NOTHING: dict[str, Any] = {
-    name: [""] if name == "decision" else np.full(1, np.nan) for name in _columns(np.zeros(1, RECORD))
-}
+def _nothing(columns: dict[str, Any]) -> dict[str, Any]:
+    # One row that shows nothing: the browser hangs for ever on a step area that has no row at all (Bokeh 3.9).
+    return {name: [""] if isinstance(column, list) else np.full(1, np.nan) for name, column in columns.items()}

@@ -17,6 +17,7 @@ FULL_COLOR = "#D55E00"
 PR_SAVING_COLOR = "#009E73"
 IC_SAVING_COLOR = "#E69F00"
 NEUTRAL_COLOR = "#8A8A8A"
+WHAT_IF_COLOR = "#CC79A7"
 PRDP_LABEL = "PRDP"
 FULL_LABEL = "full physics"
 
@@ -94,6 +95,7 @@ _SWATCHES = {
     "triangle": '<path d="M14 0L20.5 12H7.5Z" fill="{0}"/>',
     "diamond": '<path d="M14 0L19 6L14 12L9 6Z" fill="{0}"/>',
     "hex": '<path d="M10.5 0H17.5L21 6L17.5 12H10.5L7 6Z" fill="{0}"/>',
+    "cross": '<path d="M9 1L19 11M19 1L9 11" stroke="{0}" stroke-width="2.5"/>',
 }
 
 

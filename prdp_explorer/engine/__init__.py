@@ -43,3 +43,5 @@ from ._take_away import write_fields as write_fields
 from ._training import TrainingRecords as TrainingRecords
 from ._training import train as train
 from ._what_if import WhatIf as WhatIf
+from ._what_if import history_of as history_of
+from ._what_if import other_controller as other_controller

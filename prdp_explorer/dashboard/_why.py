@@ -1,0 +1,193 @@
+"""The view of decisions: what a controller saw, what it decided and why, and what it would have decided."""
+
+import html
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import panel as pn
+import panel_material_ui as pmui
+
+from ..engine import Engine, WhatIf, as_records
+from ._pointer import Pointer
+from ._session import locked
+from ._shown import Contender, Shown
+from ._theme import CONTROL, card, contender_heading, name_contender
+from ._what_if import WhatIfCard
+from ._why_figures import WhyFigures
+from ._why_source import changes_level
+from ._why_words import decision_html, edit_row, figure_words, table_html, table_row, values_at
+
+LINES_SHOWN = 200
+"""Decisions in the table."""
+
+SECONDS_BETWEEN_WORDS = 1.0
+"""The texts below the figures change at most this often, for whoever has them read aloud."""
+
+
+class Why(pn.viewable.Viewer):
+    """One contender's decisions, with their inequalities at the epoch pointed at, and a what-if.
+
+    **Arguments:**
+
+    - `engine`: what computes a what-if.
+    - `pointer`: what follows the pointer over the figures.
+    - `on_fork`: called with the id of a run, the epoch after which to fork it, and what to change; may raise
+      `ValueError` in words.
+    """
+
+    def __init__(self, engine: Engine, pointer: Pointer, on_fork: Callable[[str, int, dict[str, Any]], None]):
+        super().__init__()
+        self._contenders: list[Contender] = []
+        self._contender: Contender | None = None
+        self._epoch: int | None = None
+        self._cursor = self._events = 0
+        self._rows: deque[tuple[str, ...]] = deque(maxlen=LINES_SHOWN)
+        self._said = 0.0
+        self._choosing = False
+        self.contender = pmui.Select(label="Contender", **{**CONTROL, "width": 240, "sizing_mode": None})
+        self.contender.param.watch(lambda _: self._choose(), "value")
+        self.figures = WhyFigures(pointer)
+        self.what_if = WhatIfCard(engine, self._show_what_if, on_fork)
+        self._heading = contender_heading()
+        self.decision = pn.pane.HTML(
+            sizing_mode="stretch_width", margin=(2, 8), styles={"min-height": "5.6em", "font-size": "13.5px"}
+        )
+        self.table = pn.pane.HTML(sizing_mode="stretch_width", margin=0)
+        figures = self.figures
+        half = {"xs": 12, "lg": 6}
+        cells = (
+            (card(self.contender, self._heading, self.decision), {"xs": 12}),
+            (_below_each_other(figures.metric.view, figures.plateau.view, figures.checkpoint.view), half),
+            (_below_each_other(figures.levels_view, self.what_if, card(self.table)), half),
+        )
+        self._layout = pmui.Grid(
+            *(pmui.Grid(view, size=size) for view, size in cells),
+            container=True,
+            spacing=1.25,
+            sizing_mode="stretch_width",
+            margin=10,
+        )
+        self.look_at(Shown(None, kept=False))
+
+    def __panel__(self) -> pmui.Grid:
+        return self._layout
+
+    def look_at(self, shown: Shown) -> None:
+        """Offer the contenders of another race, and show the first; of the same one, moved, that which was shown."""
+        before = None if self._contender is None else self._contender.run.id
+        same = next((each for each in shown.contenders if each.run.id == before), None)
+        chosen = same or next(iter(shown.contenders), None)
+        self._contenders = shown.contenders
+        self._choosing = True
+        try:
+            names = {contender.label: contender.place for contender in self._contenders}
+            self.contender.param.update(options=names, value=None if chosen is None else chosen.place)
+            self.contender.visible = len(names) > 1
+        finally:
+            self._choosing = False
+        self._show(chosen)
+
+    def update(self) -> None:
+        """Show what is new in the log of the contender shown."""
+        if self._contender is None:
+            return
+        with pn.io.hold():
+            if self.figures.update() and self._epoch is None:
+                self._show_decision()
+            self._list()
+            self.what_if.update()
+            if time.monotonic() >= self._said + SECONDS_BETWEEN_WORDS:
+                self._summarise()
+
+    def point_at(self, epoch: int | None) -> None:
+        """Show the decision after an epoch; None is the newest."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            with pn.io.hold():
+                self._show_decision()
+
+    def _choose(self) -> None:
+        if not self._choosing:
+            chosen = next((each for each in self._contenders if each.place == self.contender.value), None)
+            locked(lambda: self._show(chosen))
+
+    def _show(self, contender: Contender | None) -> None:
+        self._contender, self._epoch = contender, None
+        self._cursor = self._events = 0
+        self._rows.clear()
+        with pn.io.hold():
+            self.figures.look_at(contender)
+            self.what_if.look_at(None if contender is None else contender.run)
+            self._show_decision()
+            self._write_table()
+            self._summarise()
+        self.update()
+
+    def _show_decision(self) -> None:
+        """The decision at the epoch pointed at, or at the newest, in words and in the figure."""
+        contender = self._contender
+        log = np.zeros(0) if contender is None else contender.run.log.read()
+        if contender is None or not len(log):
+            self._heading.object = ""
+            _write(self.decision, "Start a race: each decision of its controller is explained here.")
+            return
+        pointed = self._epoch is not None and self._epoch < len(log)
+        epoch = int(self._epoch) if pointed and self._epoch is not None else len(log) - 1
+        (record,) = as_records(log[epoch : epoch + 1])
+        values = values_at(contender.run, epoch)
+        which = "pointed at" if pointed else "the newest"
+        name_contender(
+            self._heading, contender.look.color, f"{contender.label}, after epoch {epoch} ({which}): what was decided?"
+        )
+        _write(self.decision, decision_html(record, log, values))
+        self.figures.mark(epoch, int(values.get("window", 0)))
+
+    def _list(self) -> None:
+        """Add decisions and edits that are new to the table."""
+        contender = self._contender
+        if contender is None:
+            return
+        rows = contender.run.log.read(self._cursor)
+        events = contender.run.log.events[self._events :]
+        self._cursor += len(rows)
+        self._events += len(events)
+        new = [(record.epoch, table_row(record)) for record in as_records(rows[changes_level(rows)])]
+        new += [(event.epoch - 1, edit_row(event)) for event in events if event.name == "adjust"]
+        if new:
+            self._rows.extend(cells for _, cells in sorted(new, key=lambda row: row[0]))
+            self._write_table()
+
+    def _write_table(self) -> None:
+        level = "tolerance" if self.figures.by_tolerance else "K"
+        _write(self.table, table_html(list(self._rows), level))
+
+    def _show_what_if(self, what_if: WhatIf | None) -> None:
+        self.figures.show_what_if(what_if)
+        self._summarise()
+
+    def _summarise(self) -> None:
+        """Say in words what the figures show."""
+        self._said = time.monotonic()
+        contender = self._contender
+        log = np.zeros(0) if contender is None else contender.run.log.read()
+        if contender is None or not len(log):
+            words = ["Nothing yet."] * 4
+        else:
+            words = figure_words(contender.label, log, values_at(contender.run, len(log) - 1), self.what_if.answer)
+        figures = self.figures
+        for each, text in zip(
+            (figures.metric, figures.plateau, figures.checkpoint, figures.levels), words, strict=True
+        ):
+            each.say(html.escape(text))
+
+
+def _below_each_other(*views: Any) -> pn.Column:
+    return pn.Column(*views, sizing_mode="stretch_width", margin=0, styles={"gap": "10px"})
+
+
+def _write(pane: pn.pane.HTML, text: str) -> None:
+    if pane.object != text:
+        pane.object = text
