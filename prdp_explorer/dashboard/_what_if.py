@@ -19,8 +19,16 @@ from ._theme import CONTROL, WHAT_IF_COLOR, card, grid, name_contender
 from ._why_words import APPROXIMATION, values_at, what_if_html
 
 SLIDERS: Mapping[str, tuple[str, type[Any], dict[str, Any]]] = {
-    "tau_step": ("What if τ_step: plateau", pmui.FloatSlider, {"start": 0.5, "end": 1.0, "step": 0.005}),
-    "tau_stop": ("What if τ_stop: worth it", pmui.FloatSlider, {"start": 0.5, "end": 1.0, "step": 0.005}),
+    "tau_step": (
+        "What if τ_step: plateau",
+        pmui.FloatSlider,
+        {"start": 0.5, "end": 1.0, "step": 0.005, "format": "0.000"},
+    ),
+    "tau_stop": (
+        "What if τ_stop: worth it",
+        pmui.FloatSlider,
+        {"start": 0.5, "end": 1.0, "step": 0.005, "format": "0.000"},
+    ),
     "window": ("What if window δ", pmui.IntSlider, {"start": 2, "end": 64}),
     "ema_window": ("What if smoothing w", pmui.IntSlider, {"start": 1, "end": 50}),
     "step": ("What if K added", pmui.IntSlider, {"start": 1, "end": 10}),
@@ -206,22 +214,21 @@ class WhatIfCard(pn.viewable.Viewer):
 
     def _say(self) -> None:
         """What the answer says, and what can be done about it."""
-        run, answer = self._run, self.answer
-        forkable = ""
+        run, answer, forkable = self._run, self.answer, False
         if run is None or answer is None:
             self._write(_START if run is None or self._refines else _START_FIXED, "")
         else:
             rows = run.log.read()[: len(answer)]
-            self._write(what_if_html(answer, self._own, rows, ended=run.state in ENDED), APPROXIMATION)
-            differs = answer.first_difference(rows)
-            if not self._refines:
-                forkable = _NOT_FORKED
-            elif differs is not None:
-                forkable = f"Forks {run.label} after epoch {max(differs - 1, 0)}, so that its past is shared."
-        self.fork.param.update(
-            disabled=not forkable or forkable == _NOT_FORKED,
-            description=forkable or "There is nothing to fork: no decision differs.",
-        )
+            differs = answer.first_difference(rows) if self._refines else None
+            forkable = differs is not None
+            sentence = what_if_html(answer, self._own, rows, ended=run.state in ENDED)
+            if differs is not None:
+                sentence += f" The decisions first differ after epoch {differs}."
+                note = f"Forking {run.label} after epoch {max(differs - 1, 0)} shows what really follows."
+            else:
+                note = "There is nothing to fork." if self._refines else _NOT_FORKED
+            self._write(sentence, f"{APPROXIMATION} {note}")
+        self.fork.disabled = not forkable
         self.back.disabled = not self.changes
 
     def _write(self, sentence: str, note: str) -> None:

@@ -70,17 +70,16 @@ class Why(pn.viewable.Viewer):
             sizing_mode="stretch_width",
             margin=10,
         )
-        self.look_at(Shown(None, kept=False))
 
     def __panel__(self) -> pmui.Grid:
         return self._layout
 
     def look_at(self, shown: Shown) -> None:
         """Offer the contenders of another race, and show the first; of the same one, moved, that which was shown."""
-        before = None if self._contender is None else self._contender.run.id
-        same = next((each for each in shown.contenders if each.run.id == before), None)
-        chosen = same or next(iter(shown.contenders), None)
-        self._contenders = shown.contenders
+        before, self._contenders = self._contenders, shown.contenders
+        moved = [each.run.id for each in before] == [each.run.id for each in shown.contenders]
+        chosen = next((each for each in shown.contenders if moved and each.place == self.contender.value), None)
+        chosen = chosen or next(iter(shown.contenders), None)
         self._choosing = True
         try:
             names = {contender.label: contender.place for contender in self._contenders}

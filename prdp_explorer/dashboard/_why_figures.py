@@ -84,7 +84,6 @@ class WhyFigures:
         )
         self.levels = self._by_count
         self.levels_view = pn.Column(sizing_mode="stretch_width", margin=0)
-        fill(self.levels_view, self.levels.view)
         for each in (self.metric, self.plateau, self.checkpoint, self._by_count, self._by_tolerance):
             pointer.attach(each.plot)
 
@@ -93,6 +92,12 @@ class WhyFigures:
         self._window.visible = False
         self._marks.data = _no_marks()
         self.show_what_if(None)
+        # Put into the page here for the first time: Bokeh 3.9 fails on a figure that comes and goes in one message.
+        refines = None if contender is None else contender.run.settings.refinement["kind"]
+        levels = self._by_tolerance if refines == "prdp-tolerance" else self._by_count
+        if levels is not self.levels or not len(self.levels_view):
+            self.levels = levels
+            fill(self.levels_view, levels.view)
         if contender is None:
             self.source.follow(None)
             return
@@ -105,11 +110,6 @@ class WhyFigures:
             if dashed:
                 line.glyph.line_dash = look.dash
         self._edits.glyph.fill_color = look.color
-        by_tolerance = run.settings.refinement["kind"] == "prdp-tolerance"
-        levels = self._by_tolerance if by_tolerance else self._by_count
-        if levels is not self.levels:
-            self.levels = levels
-            fill(self.levels_view, levels.view)
         self._tell(contender)
         self.fit()
 
@@ -162,7 +162,7 @@ class WhyFigures:
 
     def _make_metric(self) -> figure:
         plot = make_figure(
-            "What does the controller see? The error, smoothed",
+            "The error, measured and smoothed",
             "epoch",
             "error (log scale)",
             y_axis_type="log",
@@ -201,7 +201,7 @@ class WhyFigures:
 
     def _make_checkpoint(self) -> figure:
         plot = make_figure(
-            "Was the last refinement worth it? r_c at plateaus",
+            "Worth it? r_c at plateaus",
             "epoch",
             "checkpoint ratio r_c",
             x_range=self._epochs,
@@ -224,9 +224,9 @@ class WhyFigures:
         return plot
 
     def _make_levels(self, name: str, label: str, axis: Range1d, **options: Any) -> figure:
-        what = "How much physics? K" if name == "iterations" else "How exact a physics? The tolerance"
+        what = "How much physics? K by epoch" if name == "iterations" else "How exact? Tolerance by epoch"
         plot = make_figure(
-            f"{what}, and what it would have been", "epoch", label, x_range=self._epochs, y_range=axis, height=270,
+            what, "epoch", label, x_range=self._epochs, y_range=axis, height=270,
             **options,
         )  # fmt: skip
         data = self.source.source

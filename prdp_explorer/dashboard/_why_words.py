@@ -80,11 +80,11 @@ def _outcome(record: Record) -> str:
 
 def table_row(record: Record) -> tuple[str, ...]:
     """The cells of a refinement in the table of decisions."""
-    level = f"{record.iterations or record.next_iterations} → {record.next_iterations}"
+    level = f"{record.iterations} → {record.next_iterations}"
     if not math.isnan(record.next_rtol):
         level = f"{record.rtol:.2g} → {record.next_rtol:.2g}"
     ratios = (_ratio(record.plateau_ratio), _ratio(record.checkpoint_ratio))
-    return (str(record.epoch), level, *ratios, DECISIONS[Reason(record.reason)])
+    return (str(record.epoch), level.replace(" ", "\u00a0"), *ratios, DECISIONS[Reason(record.reason)])
 
 
 def edit_row(event: Event) -> tuple[str, ...]:
@@ -96,11 +96,13 @@ def table_html(rows: list[tuple[str, ...]], level: str) -> str:
     """The table of decisions, newest first; `level` is what they raise or lower."""
     body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in reversed(rows))
     body = body or f"<tr><td colspan=5>{NOTHING_YET}</td></tr>"
-    heads = "".join(f'<th scope="col">{head}</th>' for head in ("epoch", level, "r", "r_c", "why"))
+    heads = "".join(
+        f'<th scope="col" style="text-align:left">{head}</th>' for head in ("epoch", level, "r", "r_c", "why")
+    )
     return (
         '<div class="decisions" role="region" aria-label="Decisions" tabindex="0" '
         'style="max-height:300px;overflow-y:auto;padding:0 8px">'
-        '<table style="width:100%;border-collapse:collapse;font-size:12.5px;text-align:left">'
+        '<table style="width:100%;border-spacing:6px 1px;font-size:12.5px;text-align:left">'
         '<caption style="text-align:left;font-weight:600;padding:4px 0">Decisions that changed something, and edits, '
         f"newest first</caption><thead><tr>{heads}</tr></thead>"
         f'<tbody style="vertical-align:top">{body}</tbody></table></div>'
@@ -120,8 +122,7 @@ def what_if_html(what_if: WhatIf, own: Mapping[str, Any], rows: np.ndarray, *, e
     if not told:
         told = ", ".join(f"{SYMBOLS[name]} = {what_if.refinement[name]:g}" for name in ("tau_step", "tau_stop"))
     epoch = len(what_if) - 1
-    differs = what_if.first_difference(rows)
-    if differs is None:
+    if what_if.first_difference(rows) is None:
         return f"With <b>{told}</b> it would have decided the same all along, on this history."
     by_tolerance = not math.isnan(what_if.next_rtol[-1])
     if by_tolerance:
@@ -133,12 +134,12 @@ def what_if_html(what_if: WhatIf, own: Mapping[str, Any], rows: np.ndarray, *, e
     spent, total = int(what_if.iterations.sum()), int(rows["cumulative_iterations"][-1])
     if not by_tolerance and total > 0:
         outcome += f", {_share(spent, total)}"
-    return f"With <b>{told}</b>, {outcome}, up to epoch {epoch}. The decisions first differ after epoch {differs}."
+    return f"With <b>{told}</b>, {outcome}, up to epoch {epoch}."
 
 
 APPROXIMATION = (
     "An approximation: it is decided on the history of errors that this run had, and another K would have made another "
-    "history. Fork the real thing to see."
+    "history."
 )
 
 
@@ -173,7 +174,7 @@ def figure_words(label: str, log: np.ndarray, values: Mapping[str, Any], what_if
         metric += f" At the last refinement, after epoch {refined[-1]}, it was {_number(log['smoothed'][refined[-1]])}."
     known = np.isfinite(log["plateau_ratio"])
     if not known.any():
-        plateau, checkpoint = (f"{label} has no {name} yet." for name in ("r", "r_c"))
+        plateau, checkpoint = (f"There is no {name} of {label}, at least so far." for name in ("r", "r_c"))
     else:
         plateaus = int(np.count_nonzero(known & (log["reason"] != Reason.IMPROVING)))
         plateau = (
