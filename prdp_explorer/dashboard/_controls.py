@@ -11,6 +11,7 @@ import panel_material_ui as pmui
 from ..engine import LIMITS, RunSettings, not_offered, settings_for, unsuited_combination
 from ..problems import SCENARIOS, Problem, problem_named
 from ..refinement import PRDP, Constant, Limits, TolerancePRDP, values_of
+from ._cards import ScenarioCards
 from ._further import MOST, Further
 from ._session import notify
 from ._theme import FULL_LABEL, LOOKS, PRDP_LABEL
@@ -122,12 +123,7 @@ class Controls(pn.viewable.Viewer):
     def __init__(self, on_live_edit: Callable[[Sequence[int], dict[str, Any]], None]):
         super().__init__()
         self._on_live_edit = on_live_edit
-        self.scenario = pmui.Select(
-            label="Scenario",
-            options={scenario.title: name for name, scenario in SCENARIOS.items()},
-            description="The learning problem.",
-            **_WIDE,
-        )
+        self.scenario = ScenarioCards(sizing_mode="stretch_width", margin=(7, 10))
         self.preset = pmui.RadioButtonGroup(label="Preset", **_WIDE)
         self._showing = False
         self.solver = pmui.Select(label="Inner solver", description="Solves the physics' linear system.", **_WIDE)
@@ -137,7 +133,7 @@ class Controls(pn.viewable.Viewer):
             "background and then takes over.",
             **_WIDE,
         )
-        self._mode_note, self._solver_note, self._teaches = _note(), _note(), _note()
+        self._mode_note, self._solver_note = _note(), _note()
         self.refines = pmui.RadioButtonGroup(label="What to refine", options=REFINES, value="prdp", **_WIDE)
         self._fields = {
             "tau_step": self._field("tau_step", "τ_step: plateau", PRDP.limits["tau_step"], _PRDP, slider=True),
@@ -182,9 +178,8 @@ class Controls(pn.viewable.Viewer):
         self.differentiation.param.watch(lambda event: self._switch(event.old, event.new), "value")
         self.refines.param.watch(lambda _: self._show_refinement(), "value")
         self._layout = pmui.Column(
-            _heading("Problem"),
+            _heading("Scenario"),
             self.scenario,
-            self._teaches,
             self.preset,
             self.solver,
             self._solver_note,
@@ -308,7 +303,6 @@ class Controls(pn.viewable.Viewer):
 
     def _show_scenario(self) -> None:
         scenario = SCENARIOS[self.scenario.value]
-        self._teaches.object = _small(scenario.summary)
         presets = list(scenario.presets)
         self.preset.param.update(options=presets, value=presets[0])
         self._show_preset()

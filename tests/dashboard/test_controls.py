@@ -279,11 +279,6 @@ class TestScenarios:
             assert controls._fields["seed"]._text.disabled is problem.deterministic
         assert told == []
 
-    @pytest.mark.parametrize("scenario", SCENARIOS)
-    def test_the_scenario_is_told_in_words(self, controls: Controls, scenario):
-        controls.scenario.value = scenario
-        assert words(controls._teaches) == SCENARIOS[scenario].summary
-
     def test_the_seed_of_a_deterministic_scenario_is_locked(self, controls: Controls):
         seed = controls._fields["seed"]._text
         for scenario in ("poisson-1", "poisson-3"):

@@ -109,6 +109,13 @@ class View:
         ).click()
         expect(self.page.get_by_role("combobox", name=re.compile(f"^{select}"))).to_have_text(option)
 
+    def choose_scenario(self, title: str) -> None:
+        """Choose a scenario by its card."""
+        card = self.page.get_by_role("radio", name=title, exact=True)
+        if not card.is_visible():
+            self.page.get_by_role("button", name="Show all scenarios").click()
+        card.check()
+
     def expect_state(self, *states: str) -> None:
         """Wait for the state in words."""
         expect(self.main.get_by_text(re.compile(f"^({'|'.join(states)})$")).first).to_be_visible(timeout=PATIENCE)
