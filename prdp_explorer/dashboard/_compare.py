@@ -13,12 +13,9 @@ from ..engine import RECORD, Store, StoredRun
 from ._session import locked
 from ._theme import (
     CONTROL,
-    FIELD_COLORS,
-    FULL_COLOR,
-    IC_SAVING_COLOR,
+    LOOKS,
     NEUTRAL_COLOR,
     PR_SAVING_COLOR,
-    PRDP_COLOR,
     as_pane,
     card,
     grid,
@@ -29,7 +26,7 @@ from ._theme import (
     whole_decades,
 )
 
-COLORS = (PRDP_COLOR, FULL_COLOR, PR_SAVING_COLOR, IC_SAVING_COLOR, FIELD_COLORS[2], FIELD_COLORS[1], NEUTRAL_COLOR)
+COLORS = (*(look.color for look in LOOKS), PR_SAVING_COLOR, NEUTRAL_COLOR)
 DASHES = ("solid", "dashed", "dotted", "dotdash")
 MOST_LINES = len(COLORS) * len(DASHES)
 """Runs that can be shown at once: so many looks there are to tell them apart."""

@@ -13,7 +13,12 @@ from bokeh.plotting import figure
 from ._fields_images import ERROR, Compared, Size, as_sent, error_label, round_up, with_error
 from ._theme import FIELD_COLORS, NEUTRAL_COLOR, Look, as_pane, grid, legend, make_figure, see_through, set_title
 
-_BETWEEN = (("solid", FIELD_COLORS[1]), ("solid", FIELD_COLORS[2]), ("dotdash", "#E69F00"), ("dotdash", NEUTRAL_COLOR))
+_BETWEEN = (
+    ("solid", FIELD_COLORS[1]),
+    ("solid", FIELD_COLORS[2]),
+    ("dotdash", FIELD_COLORS[4]),
+    ("dotdash", NEUTRAL_COLOR),
+)
 
 
 def styles_of(names: tuple[str, ...]) -> dict[str, tuple[str, str]]:

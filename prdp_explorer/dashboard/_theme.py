@@ -11,10 +11,11 @@ from bokeh.models import GlyphRenderer, HoverTool, Title
 from bokeh.palettes import Viridis256, interp_palette
 from bokeh.plotting import figure
 
-# Okabe and Ito's palette, told apart with any of the usual deficiencies of colour vision, on light and on dark.
+# From Okabe and Ito's palette; the others were searched for so that all are told apart with any of the usual
+# deficiencies of colour vision, on light and on dark. A test measures it.
 PRDP_COLOR = "#0085D0"
 FULL_COLOR = "#D55E00"
-PR_SAVING_COLOR = "#009E73"
+PR_SAVING_COLOR = "#69965A"
 IC_SAVING_COLOR = "#E69F00"
 NEUTRAL_COLOR = "#8A8A8A"
 WHAT_IF_COLOR = "#CC79A7"
@@ -33,12 +34,12 @@ class Look(NamedTuple):
 LOOKS = (
     Look(PRDP_COLOR, "solid", "circle"),
     Look(FULL_COLOR, "dashed", "square"),
-    Look("#8A63C9", "dotdash", "triangle"),
-    Look("#B5446E", "dotted", "diamond"),
-    Look("#5F7A1F", "dashdot", "hex"),
+    Look("#965A96", "dotdash", "triangle"),
+    Look("#7869F0", "dotted", "diamond"),
+    Look("#E12D3C", "dashdot", "hex"),
 )
 """By place: PRDP's, that of what it is compared with, and those of further contenders."""
-FIELD_COLORS = (NEUTRAL_COLOR, "#56B4E9", "#CC79A7", "#009E73")
+FIELD_COLORS = (NEUTRAL_COLOR, "#0096FF", "#A55AA5", "#4B874B", "#C3780F")
 """Of the fields in the order in which a problem names them."""
 
 # Kovesi's CET-D1, steps of equal lightness: its ends stand out from a white and from a black page.
