@@ -4,8 +4,15 @@ import panel as pn
 import panel_material_ui as pmui
 from panel.util import edit_readonly
 
+from ._accessible import Readable
 from ._explorer import Explorer
 from ._session import notify
+
+THEME = {
+    "light": {"palette": {"text": {"disabled": "rgba(0, 0, 0, 0.56)"}}},
+    "dark": {"palette": {"text": {"disabled": "rgba(255, 255, 255, 0.56)"}}},
+}
+"""Material UI's, with settings that stay readable while they are locked."""
 
 
 class NarrowPage(pn.custom.JSComponent):
@@ -48,8 +55,9 @@ def make_page() -> pmui.Page:
         title="PRDP explorer",
         sidebar=[explorer.controls],
         sidebar_width=340,
-        main=[explorer.bar, explorer.tabs, NarrowPage(margin=0)],
+        main=[explorer.bar, explorer.tabs, NarrowPage(margin=0), Readable(margin=0)],
         busy_indicator=None,
+        theme_config=THEME,
     )
     with edit_readonly(page):  # untie it from what all sessions of the process do
         page.busy = False

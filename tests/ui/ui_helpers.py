@@ -111,10 +111,14 @@ class View:
 
     def choose_scenario(self, title: str) -> None:
         """Choose a scenario by its card."""
-        card = self.page.get_by_role("radio", name=title, exact=True)
-        if not card.is_visible():
-            self.page.get_by_role("button", name="Show all scenarios").click()
-        card.check()
+        self.unfold_scenarios()
+        self.page.get_by_role("radio", name=title, exact=True).check()
+
+    def unfold_scenarios(self) -> None:
+        """Show the cards of all scenarios, which a race folds away if it lasts long enough to be seen."""
+        folded = self.page.get_by_role("button", name="Show all scenarios")
+        if folded.is_visible():
+            folded.click()
 
     def expect_state(self, *states: str) -> None:
         """Wait for the state in words."""

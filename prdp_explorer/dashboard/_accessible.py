@@ -1,0 +1,47 @@
+"""What the page's toolkits leave without the roles and names by which it is read aloud."""
+
+import panel as pn
+
+
+class Readable(pn.custom.JSComponent):
+    """Mends the markup of panel-material-ui for those who have the page read aloud; shows nothing.
+
+    In the browser and again and again, since widgets come and go and their shadow roots tell nobody of changes.
+    """
+
+    _esm = """
+    const REMEDIES = [
+      // The page's busy indicator, which is never busy here and cannot be seen.
+      [".MuiAppBar-root > .MuiLinearProgress-root", {"aria-hidden": "true"}],
+      // Empty headings that keep a space below the header.
+      [".MuiToolbar-root > h5", {"aria-hidden": "true"}],
+      ["h3.title", {role: "heading", "aria-level": "1"}],
+      // What the icon beside a label tells: a name without a role.
+      ["span[aria-label]:empty", {role: "img"}],
+      ["[aria-label='Resize sidebar']", {role: "separator"}],
+      [".MuiDrawer-paper[role=dialog]", {"aria-label": "Settings"}],
+    ]
+    const SELECTOR = REMEDIES.map(([selector]) => selector).join()
+
+    function mend(root) {
+      for (const element of root.querySelectorAll("*")) {
+        if (element.matches(SELECTOR)) {
+          for (const [selector, attributes] of REMEDIES) {
+            if (element.matches(selector)) {
+              Object.entries(attributes).forEach(([name, value]) => element.setAttribute(name, value))
+            }
+          }
+        }
+        if (element.shadowRoot) {
+          mend(element.shadowRoot)
+        }
+      }
+    }
+
+    export function render({model}) {
+      mend(document)
+      const timer = setInterval(() => mend(document), 1000)
+      model.on("remove", () => clearInterval(timer))
+      return document.createElement("div")
+    }
+    """
