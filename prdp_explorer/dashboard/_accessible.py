@@ -13,6 +13,10 @@ class Readable(pn.custom.JSComponent):
     const REMEDIES = [
       // The page's busy indicator, which is never busy here and cannot be seen.
       [".MuiAppBar-root > .MuiLinearProgress-root", {"aria-hidden": "true"}],
+      [".MuiLinearProgress-root", {"aria-label": "Progress of the race"}],
+      // The buttons of a number's field, a minus and a plus.
+      ["button:has(> svg > path[d='M19 13H5v-2h14z'])", {"aria-label": "Less"}],
+      ["button:has(> svg > path[d^='M19 13h-6v6h-2v-6'])", {"aria-label": "More"}],
       // Empty headings that keep a space below the header.
       [".MuiToolbar-root > h5", {"aria-hidden": "true"}],
       ["h3.title", {role: "heading", "aria-level": "1"}],
