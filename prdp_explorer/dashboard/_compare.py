@@ -11,6 +11,7 @@ from bokeh.plotting import figure
 
 from ..engine import RECORD, Store, StoredRun
 from ._session import locked
+from ._summary import Summary, errors_in_words, iterations_in_words
 from ._theme import (
     CONTROL,
     LOOKS,
@@ -34,6 +35,9 @@ MOST_LINES = len(COLORS) * len(DASHES)
 MOST_POINTS = 2000
 MOST_POINTS_IN_ALL = 20_000
 """Points that the browser holds of a run, and of all."""
+
+MOST_TOLD = 4
+"""Runs of which each is told in words."""
 
 AXES = {"epoch": "epoch", "inner iterations": "iterations", "seconds": "seconds"}
 """What the curves are drawn over: in words, and the column."""
@@ -65,11 +69,13 @@ class Compare(pn.viewable.Viewer):
         self._error_plot, self._iterations_plot = self._make_plots()
         self._lines = [self._make_line(0)]  # a figure without any line makes Bokeh warn
         self._legend = legend()
+        self._summary = Summary()
         self._note = pn.pane.HTML(NOTHING_SELECTED, sizing_mode="stretch_width", margin=(4, 12))
         self._plots = pmui.Column(
             self.axis,
             grid((as_pane(self._error_plot), {"lg": 6}), (as_pane(self._iterations_plot), {"lg": 6})),
             self._legend,
+            self._summary,
             sizing_mode="stretch_width",
             margin=0,
             visible=False,
@@ -93,6 +99,7 @@ class Compare(pn.viewable.Viewer):
         free = iter(sorted(set(range(MOST_LINES)) - {line.look for line in kept.values()}))
         shown = {run.id: kept.get(run.id) or _Line(next(free)) for run in drawn}
         grown = [shown[run.id].read(self._store, run) for run in drawn]
+        self._summary.tell(_in_words(list(shown.values())), at_once=True)
         if shown.keys() == self._shown.keys() and not any(grown) and len(runs) <= MOST_LINES:
             return
         self._shown = shown
@@ -167,6 +174,21 @@ class Compare(pn.viewable.Viewer):
         )
 
 
+def _in_words(lines: Sequence["_Line"]) -> str:
+    """Each run of a few, and of many the best."""
+    begun = [line for line in lines if len(line.rows)]
+    if len(begun) <= MOST_TOLD:
+        runs = [(line.title, line.rows) for line in begun]
+        return f"{errors_in_words(runs)} {iterations_in_words(runs)}"
+    finite = [line for line in begun if np.isfinite(line.rows[-1]["validation"])] or begun
+    best = min(finite, key=lambda line: line.rows[-1]["validation"])
+    least = min(finite, key=lambda line: line.rows[-1]["cumulative_iterations"])
+    return (
+        f"{len(begun)} runs. The least error at the end has {best.title}, {best.rows[-1]['validation']:.3g}; "
+        f"the fewest inner iterations {least.title}, {least.rows[-1]['cumulative_iterations']:,}."
+    )
+
+
 def _axis(start: float, end: float) -> Range1d:
     return Range1d(start=start, end=end, reset_start=start, reset_end=end)
 
@@ -190,6 +212,11 @@ class _Line:
         new = store.rows(run.id, len(self._rows))
         self._rows = np.concatenate([self._rows, new[_DRAWN].astype(_READ)])
         return renamed or len(new) > 0
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The records read so far, without what is not drawn."""
+        return self._rows
 
     def columns(self, most: int) -> dict[str, Any]:
         """What the browser gets: evenly spread points, the first and the last among them."""

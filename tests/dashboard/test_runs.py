@@ -391,6 +391,21 @@ class TestCompare:
         compare.look_at([])
         assert not self.drawn(compare) and not compare._plots.visible
 
+    def test_what_the_plots_show_is_told_of_each_run_or_of_the_best(self, store: Store):
+        compare = Compare(store)
+        for number in range(6):
+            rows = made_up_rows(0, 41, iterations=number + 1)
+            rows["validation"] /= number + 1
+            keep(store, f"{number}", rows=rows)
+        self.show(compare, store, "0", "1")
+        told = compare._summary._pane.object
+        assert "error of 0, 0: from 0.5 to 0.225; 1, 1: from 0.25 to 0.112." in told
+        assert "K of 0, 0: 1 throughout; 1, 1: 2 throughout." in told
+        self.show(compare, store, *"012345")
+        told = compare._summary._pane.object
+        assert "6 runs. The least error at the end has 5, 5, 0.0374; the fewest" in told
+        assert "inner iterations 0, 0, 40." in told
+
     def test_every_look_is_another(self, store: Store):
         for number in range(MOST_LINES + 2):
             keep(store, f"run {number:02}")

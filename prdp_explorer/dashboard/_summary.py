@@ -1,0 +1,66 @@
+"""What plots show, in words: for those who cannot see them, and for all who want to be sure."""
+
+import html
+import time
+from collections.abc import Iterable
+
+import numpy as np
+import panel as pn
+
+SECONDS_BETWEEN = 1.0
+"""A summary that changes more often cannot be read, nor read aloud."""
+
+
+class Summary(pn.viewable.Viewer):
+    """A sentence below a plot.
+
+    What follows a race is written at most once a second: call `tell` at each update of the view, also when nothing is
+    new, so that what was said last is written in the end.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._pane = pn.pane.HTML(sizing_mode="stretch_width", margin=(0, 8, 4, 8))
+        self._words = ""
+        self._written = -np.inf
+
+    def __panel__(self) -> pn.pane.HTML:
+        return self._pane
+
+    def tell(self, words: str, *, at_once: bool = False) -> None:
+        """Say something else, `at_once` if a person did something; markup in it is text."""
+        now = time.monotonic()
+        if words != self._words and (at_once or now - self._written >= SECONDS_BETWEEN):
+            self._words, self._written = words, now
+            self._pane.object = f'<p style="margin:0;font-size:12px;line-height:1.45">{html.escape(words)}</p>'
+
+
+def errors_in_words(runs: Iterable[tuple[str, np.ndarray]]) -> str:
+    """What a plot of validation errors shows.
+
+    **Arguments:**
+
+    - `runs`: of each the name and the records; those without records are left out.
+    """
+    told = [f"{name}: from {_number(rows[0])} to {_number(rows[-1])}" for name, rows in _some(runs)]
+    return f"Validation error of {'; '.join(told)}." if told else ""
+
+
+def iterations_in_words(runs: Iterable[tuple[str, np.ndarray]]) -> str:
+    """What a plot of K shows; names and records as in `errors_in_words`."""
+    told = []
+    for name, rows in _some(runs):
+        iterations = rows["iterations"][rows["epoch"] > 0]
+        if len(iterations):
+            first, last = int(iterations[0]), int(iterations[-1])
+            same = (iterations == first).all()
+            told.append(f"{name}: {first} throughout" if same else f"{name}: from {first} to {last}")
+    return f"Inner iterations K of {'; '.join(told)}." if told else ""
+
+
+def _some(runs: Iterable[tuple[str, np.ndarray]]) -> list[tuple[str, np.ndarray]]:
+    return [(name, rows) for name, rows in runs if len(rows)]
+
+
+def _number(row: np.void) -> str:
+    return f"{row['validation']:.3g}" if np.isfinite(row["validation"]) else "no number"
