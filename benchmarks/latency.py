@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 EPOCHS = 100_000
-LATE = int(os.environ.get("LATE", 20_000))
+LATE = 20_000
 RECORD_CLAIM = 250
 PRESS_CLAIM = 200
 

@@ -19,7 +19,7 @@ from ._fields import Fields
 from ._overview import Overview
 from ._pointer import Pointer
 from ._runs import Runs
-from ._session import locked, notify
+from ._session import Beat, locked, notify
 from ._shown import Shown
 from ._source import RunSource
 from ._theme import FULL_LABEL, LOOKS, PRDP_LABEL, fill
@@ -65,6 +65,7 @@ class Explorer(pn.viewable.Viewer):
         self._pointer = Pointer([source.source for source in self.sources], self._point)
         self.controls = Controls(self._edit)
         self.bar = Bar(self._command, self._set_pace)
+        self.beat = Beat(margin=0)
         # Built when it is first opened, and by then shown another race.
         self._builders: dict[str, Callable[[], Any]] = {
             "Race": lambda: Overview(self.sources, self._pointer, self._set_fairness),
@@ -368,8 +369,9 @@ class Explorer(pn.viewable.Viewer):
 
 
 def _tick(explorer: "weakref.ref[Explorer]") -> None:
-    if (alive := explorer()) is not None:
+    if (alive := explorer()) is not None and alive.beat.ready:
         alive.tick()
+        alive.beat.ask()
 
 
 def _close(explorer: "weakref.ref[Explorer]") -> None:

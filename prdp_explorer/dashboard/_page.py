@@ -55,7 +55,7 @@ def make_page() -> pmui.Page:
         title="PRDP explorer",
         sidebar=[explorer.controls],
         sidebar_width=340,
-        main=[explorer.bar, explorer.tabs, NarrowPage(margin=0), Readable(margin=0)],
+        main=[explorer.bar, explorer.tabs, NarrowPage(margin=0), Readable(margin=0), explorer.beat],
         busy_indicator=None,
         theme_config=THEME,
     )

@@ -1,7 +1,9 @@
 """What concerns the session of the person who looks: telling them something, and changing their document safely."""
 
 import logging
+import time
 from collections.abc import Callable
+from typing import Any
 
 import panel as pn
 
@@ -26,3 +28,43 @@ def locked(change: Callable[[], None]) -> None:
         document.add_next_tick_callback(change)
     else:
         change()
+
+
+PATIENCE_SECONDS = 5.0
+"""How long is waited for a browser to show what it was sent: one that is hidden or has gone says nothing."""
+
+
+class Beat(pn.custom.JSComponent):
+    """Tells whether the browser has shown what it was sent last, so that no more is sent than it can show.
+
+    Without this a page that is slower than its timer falls behind further and further. It shows nothing itself; where
+    it is not on a page nothing is waited for.
+    """
+
+    _esm = """
+    export function render({model}) {
+      const show = () => requestAnimationFrame(() => setTimeout(() => model.send_msg("shown"), 0))
+      model.on("msg:custom", show)
+      show()
+      return document.createElement("div")
+    }
+    """
+
+    def __init__(self, **params: Any):
+        super().__init__(**params)
+        self._sent: float | None = None
+        self._present = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the browser has shown what it was sent, or has had its time to."""
+        return self._sent is None or time.monotonic() - self._sent > PATIENCE_SECONDS
+
+    def ask(self) -> None:
+        """Let the browser say when it has shown what it was sent up to now."""
+        if self._present:
+            self._sent = time.monotonic()
+            self._send_msg(None)
+
+    def _handle_msg(self, data: Any) -> None:
+        self._sent, self._present = None, True

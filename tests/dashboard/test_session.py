@@ -1,0 +1,39 @@
+"""What concerns the session: no more is sent to a browser than it can show."""
+
+import pytest
+
+from prdp_explorer.dashboard import _session
+from prdp_explorer.dashboard._session import PATIENCE_SECONDS, Beat
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(_session.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_nothing_is_waited_for_where_nobody_answers():
+    beat = Beat()
+    beat.ask()
+    assert beat.ready
+
+
+def test_one_update_is_under_way_at_a_time(now: list[float]):
+    beat = Beat()
+    beat._handle_msg("shown")
+    for _ in range(3):
+        assert beat.ready
+        beat.ask()
+        assert not beat.ready
+        now[0] += PATIENCE_SECONDS / 2
+        assert not beat.ready
+        beat._handle_msg("shown")
+
+
+def test_a_browser_that_says_nothing_is_sent_something_now_and_then(now: list[float]):
+    beat = Beat()
+    beat._handle_msg("shown")
+    beat.ask()
+    now[0] += 1.01 * PATIENCE_SECONDS
+    assert beat.ready
