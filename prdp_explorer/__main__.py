@@ -15,6 +15,7 @@ from .engine import (
     STORE_VARIABLE,
     Engine,
     Run,
+    RunSettings,
     Store,
     StoreError,
     default_place,
@@ -162,7 +163,8 @@ def _union(groups: Any) -> list[str]:
     return list(dict.fromkeys(name for group in groups for name in group))
 
 
-def _run(options: argparse.Namespace) -> int:
+def _settings(options: argparse.Namespace) -> RunSettings:
+    """The settings that the flags of `run` stand for."""
     names = {**PRDP.limits, **_TOLERANCE_LIMITS}
     prdp_values = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.refinement == "constant":
@@ -183,8 +185,7 @@ def _run(options: argparse.Namespace) -> int:
                 "tolerance; give the ones or the others. With a tolerance K is bounded by --maximum."
             )
         controller = {"kind": "prdp-tolerance" if by_tolerance else "prdp", **prdp_values}
-    check_writable(options.json)
-    settings = settings_for(
+    return settings_for(
         options.scenario,
         controller,
         preset=options.preset,
@@ -195,6 +196,11 @@ def _run(options: argparse.Namespace) -> int:
         epochs=options.epochs,
         learning_rate=options.learning_rate,
     )
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    check_writable(options.json)
     with contextlib.ExitStack() as stack:
         try:
             store = stack.enter_context(contextlib.closing(Store(options.store)))

@@ -1,5 +1,6 @@
-"""The lines of Python that a run leaves: run, they give its records again."""
+"""The lines of Python and of the command line that a run leaves: run, they give its records again."""
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,8 @@ import pytest
 from training_helpers import PATIENCE, TOY, recorder_of, timeless, wait_for_adjustment, wait_for_epoch
 
 from prdp_explorer import PRDP, Constant, Engine, Run, train
-from prdp_explorer.engine import IN_MEMORY, Event, Store, python_lines, settings_for
+from prdp_explorer.__main__ import _parser, _settings
+from prdp_explorer.engine import IN_MEMORY, Event, Store, command_line, python_lines, race_lines, settings_for
 from prdp_explorer.refinement import Scheduled, TolerancePRDP
 
 
@@ -81,6 +83,53 @@ def test_what_a_hostile_file_says_does_not_become_code():
     store.add("a-2", "", "", {**settings, "solver": "x'); import os; ('"})
     with pytest.raises(ValueError, match="`solver` must be one of"):
         python_lines(store.run("a-2"), store.log("a-2"))
+
+
+class TestOfARace:
+    def test_each_contender_is_trained_with_its_edits(self):
+        edits = [(3, {"tau_step": 0.7}), (5, {"learning_rate": 2e-3})]
+        contenders: dict[str, Any] = {
+            "PRDP": (settings_for("heat-1d", epochs=6, seed=2), edits),
+            "full physics": (settings_for("heat-1d", Constant(), epochs=6, seed=2), []),
+            'it\'s "K\\n" = 4': (settings_for("heat-1d", Constant(4), epochs=6, seed=2, solver="cg"), []),
+        }
+        told: list[Any] = []
+        exec(race_lines(contenders), {"print": lambda *values: told.append(values)})
+        assert list(dict.fromkeys(label for label, *_ in told)) == list(contenders)
+        for label, (settings, changes) in contenders.items():
+            records = train("heat-1d", settings.refinement, epochs=6, seed=2, solver=settings.solver, edits=changes)
+            expected = [(label, record.epoch, record.iterations, record.validation) for record in records]
+            assert [values for values in told if values[0] == label] == expected
+
+    def test_a_problem_of_ones_own_is_its_authors(self):
+        with pytest.raises(ValueError, match="Toy is a problem of one's own"):
+            race_lines({"PRDP": (settings_for(TOY), [])})
+
+
+class TestCommandLine:
+    @pytest.mark.parametrize(
+        ("controller", "choices"),
+        [
+            (None, {}),
+            (PRDP(tau_step=1 / 3, tau_stop=0.5, window=7, ema_window=1, step=3, maximum=9), {"seed": 2**32 - 1}),
+            (Constant(), {"learning_rate": 1e-05, "epochs": 100_000}),
+            (TolerancePRDP(rtol_floor=1e-7), {"solver": "gmres", "differentiation": "one-step", "metric": "training"}),
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("scenario", ["heat-1d", "heat-2d", "navier-stokes-2d"])
+    def test_the_real_parser_reads_the_same_settings(self, scenario: str, controller: Any, choices: Any):
+        settings = settings_for(scenario, controller, preset="paper", **choices)
+        line = command_line(settings)
+        assert line.startswith(f"python -m prdp_explorer run {scenario} --preset paper ")
+        assert _settings(_parser().parse_args(shlex.split(line)[3:])) == settings
+        # Nothing is left to defaults, which later versions may change.
+        assert all(f"--{name.replace('_', '-')} " in line for name in ("metric", "seed", "solver", *settings.values))
+
+    def test_what_it_cannot_train_is_said(self):
+        with pytest.raises(ValueError, match="knows no schedule"):
+            command_line(settings_for("heat-1d", Scheduled.linear()))
+        with pytest.raises(ValueError, match="Toy is a problem of one's own"):
+            command_line(settings_for(TOY))
 
 
 class TestEdits:

@@ -14,7 +14,10 @@ from ._portable import export_run as export_run
 from ._portable import import_runs as import_runs
 from ._portable import written_whole as written_whole
 from ._programs import forget_programs as forget_programs
+from ._python import command_line as command_line
+from ._python import edits_in as edits_in
 from ._python import python_lines as python_lines
+from ._python import race_lines as race_lines
 from ._rollouts import Rollout as Rollout
 from ._run import ENDED as ENDED
 from ._run import Race as Race
