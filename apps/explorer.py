@@ -2,4 +2,5 @@
 
 from prdp_explorer.dashboard import make_page
 
-make_page().servable()
+# Without Panel's own location, which fails on queries that are no values of Python; see `AddressBar`.
+make_page().servable(location=False)

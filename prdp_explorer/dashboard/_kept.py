@@ -1,9 +1,11 @@
 """Kept runs in the place of live ones, for views that follow logs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from ..engine import Log, Run, Store, StoredRun, problem_of
+from ._shown import Contender
 from ._source import RunSource
 
 
@@ -83,10 +85,17 @@ class Pair:
     def of(cls, run: KeptRun, full: KeptRun | None = None) -> "Pair":
         """A run and its full-physics run, if there is one."""
         if full is not None:
-            return cls(_source(run), _source(full), (run.words, full.words))
+            return cls(read_source(run), read_source(full), (run.words, full.words))
         if run.stored.settings.get("refinement", {}).get("kind") == "constant":
-            return cls(_source(None), _source(run), ("", run.words))
-        return cls(_source(run), _source(None), (run.words, ""))
+            return cls(read_source(None), read_source(run), ("", run.words))
+        return cls(read_source(run), read_source(None), (run.words, ""))
+
+    @classmethod
+    def raced(cls, contenders: Sequence[Contender]) -> "Pair":
+        """The first two of the contenders on the page, as far as they are."""
+        runs = {each.place: each.run for each in contenders}
+        prdp, full = runs.get(0), runs.get(1)
+        return cls(read_source(prdp), read_source(full), (prdp.label if prdp else "", full.label if full else ""))
 
     @property
     def full_iterations(self) -> int:
@@ -102,7 +111,8 @@ class Pair:
         return [(name, source) for name, source in both if name]
 
 
-def _source(run: KeptRun | None) -> RunSource:
+def read_source(run: KeptRun | Run | None) -> RunSource:
+    """A source that has read everything that there is of a run."""
     source = RunSource()
     source.follow(cast(Run | None, run))
     source.update()

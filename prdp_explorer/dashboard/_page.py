@@ -1,10 +1,13 @@
 """The page that the server makes for each session."""
 
+from urllib.parse import urlencode
+
 import panel as pn
 import panel_material_ui as pmui
 from panel.util import edit_readonly
 
 from ._accessible import Readable
+from ._address import setting_in
 from ._explorer import Explorer
 from ._session import notify
 
@@ -47,6 +50,8 @@ class NarrowPage(pn.custom.JSComponent):
 
 def make_page() -> pmui.Page:
     """The page of one session of the server: an explorer, its timer, and its end."""
+    if pn.state.session_args.get("theme", [b"default"])[0] not in (b"default", b"dark"):
+        pn.config.theme = "default"  # Panel fails on what is no text
     pn.extension("tabulator", notifications=True)
     explorer = Explorer()
     _open_link(explorer)
@@ -55,7 +60,7 @@ def make_page() -> pmui.Page:
         title="PRDP explorer",
         sidebar=[explorer.controls],
         sidebar_width=340,
-        main=[explorer.bar, explorer.tabs, NarrowPage(margin=0), Readable(margin=0), explorer.beat],
+        main=[explorer.bar, explorer.tabs, NarrowPage(margin=0), Readable(margin=0), explorer.beat, explorer.address],
         busy_indicator=None,
         theme_config=THEME,
     )
@@ -65,20 +70,31 @@ def make_page() -> pmui.Page:
 
 
 def _open_link(explorer: Explorer) -> None:
-    """Show the race or the kept run that the address names."""
-    wanted = {
-        name: values[0].decode("utf-8", "replace")
-        for name in ("race", "run")
-        if (values := pn.state.session_args.get(name))
-    }
+    """Show the race or the kept run that the address names, and the setting that it holds: all of it or nothing.
+
+    A race that is being trained says itself what it is set to.
+    """
+    arguments = pn.state.session_args
+    wanted = {name: values[0].decode("utf-8", "replace") for name in ("race", "run") if (values := arguments.get(name))}
+    setting = None
+    try:
+        setting = setting_in(urlencode([(name, value) for name, values in arguments.items() for value in values]))
+    except ValueError as error:
+        _tell_once_open(f"The setting in this link is not used. {error}")
     try:
         if "run" in wanted:
             explorer.open_run(wanted["run"])
         elif "race" in wanted:
             _open_race(explorer, wanted["race"])
     except ValueError as error:
-        lost = str(error)
-        pn.state.onload(lambda: notify(lost))  # before, there is nobody to tell
+        _tell_once_open(str(error))
+    if setting is not None and not explorer.shown.training:
+        explorer.controls.show(setting)
+
+
+def _tell_once_open(message: str) -> None:
+    """Tell a person when the page is there: before, there is nobody to tell."""
+    pn.state.onload(lambda: notify(message))
 
 
 def _open_race(explorer: Explorer, race_id: str) -> None:

@@ -1,7 +1,6 @@
 """What a person takes away of a kept run, and brings: files of several kinds, and runs from elsewhere."""
 
 import asyncio
-import io
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from ..engine import Store, import_runs
+from ._download import Download
 from ._exports import EXPORTS
 from ._session import locked, notify
 from ._theme import card
@@ -32,8 +32,6 @@ LARGEST_IMPORT = 512 * 2**20
 class TakeAway(pn.viewable.Viewer):
     """Downloads of the run that is selected, and the way for runs to come in.
 
-    Files are made outside the server's loop, so that nobody else waits for them.
-
     **Arguments:**
 
     - `store`: where the runs are kept.
@@ -55,10 +53,7 @@ class TakeAway(pn.viewable.Viewer):
         )  # fmt: skip
         self.bring.param.watch(self._take_in, "value")
         self._hint = pn.pane.HTML(margin=(8, 8), align="center")
-        # Sends a file as soon as it has one; the button that is seen makes it first.
-        self._file = pmui.FileDownload(
-            callback=io.BytesIO, filename="run", label="file", auto=True, sx={"display": "none"}
-        )
+        self._file = Download()
         self._layout = card(
             pmui.FlexBox(self.kind, self.download, self.bring, self._hint, self._file, align_items="center")
         )
@@ -79,17 +74,7 @@ class TakeAway(pn.viewable.Viewer):
         run_id, ending = self._run_id, self.kind.value
         if run_id is None:
             return
-        self.download.loading = True
-        self._file.data = None  # the same file once more is sent once more
-        try:
-            content = await asyncio.to_thread(self._written, run_id, ending)
-        except ValueError as error:
-            notify(str(error))
-        else:
-            self._file.param.update(callback=lambda: io.BytesIO(content), filename=f"{run_id}{ending}")
-            locked(lambda: self._file.transfer(download=True))
-        finally:
-            self.download.loading = False
+        await self._file.send(self.download, lambda: self._written(run_id, ending), f"{run_id}{ending}")
 
     def _written(self, run_id: str, ending: str) -> bytes:
         with tempfile.TemporaryDirectory(prefix="prdp-export-") as folder:
