@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -14,13 +15,13 @@ from ._theme import FULL_LABEL, LOOKS, PRDP_LABEL
 FAIRNESS = ("epochs", "time")
 """What the contenders of a race have equally much of."""
 
-AXES = ("epoch", "iterations", "seconds")
-"""What the curves are drawn over."""
+AXES_IN_LINKS = {"epoch": "epoch", "iterations": "inner iterations", "seconds": "seconds"}
+"""What the curves are drawn over: in links, which must not change with the words for people, and in those."""
 
 LONGEST_QUERY = 8 * 1024
 """Characters of a query that is read at all."""
 
-LONGEST_LABEL = 60
+LONGEST_LABEL = 160
 """Characters of the name of a contender."""
 
 _COMMON = ("scenario", "preset", "seed", "epochs", "learning_rate", "metric")
@@ -43,14 +44,14 @@ class Setting:
     - `contenders`: complete settings by label: PRDP's, then those of a constant K, then those of further contenders.
       They may differ in the controller and, from the third on, in solver and differentiation mode.
     - `fairness`: what the contenders have equally much of, one of `FAIRNESS`.
-    - `axis`: what the curves are drawn over, one of `AXES`.
+    - `axis`: what the curves are drawn over, in words, one of `AXES_IN_LINKS`.
 
     **Raises:** `ValueError` in words for what is no such thing.
     """
 
     contenders: Mapping[str, RunSettings]
     fairness: str = FAIRNESS[0]
-    axis: str = AXES[0]
+    axis: str = AXES_IN_LINKS["epoch"]
 
     def __post_init__(self) -> None:
         labels, each = list(self.contenders), list(self.contenders.values())
@@ -64,7 +65,10 @@ class Setting:
                     f"The label of a contender must be 1 to {LONGEST_LABEL} characters that can be seen; "
                     f"got {_short(label)}."
                 )
-        for name, value, offered in (("fairness", self.fairness, FAIRNESS), ("axis", self.axis, AXES)):
+        for name, value, offered in (
+            ("fairness", self.fairness, FAIRNESS),
+            ("axis", self.axis, AXES_IN_LINKS.values()),
+        ):
             if value not in offered:
                 raise ValueError(f"`{name}` must be one of {', '.join(offered)}; got {_short(value)}.")
         prdp, full, *_ = each
@@ -81,15 +85,21 @@ class Setting:
             raise ValueError(f"`metric` must be validation on the page; got {prdp.metric!r}.")
 
 
-def address_query(setting: Setting, link: Mapping[str, str] | None = None) -> str:
+def address_query(setting: Setting | None, link: Mapping[str, str] = MappingProxyType({})) -> str:
     """The query of an address that holds a setting whole, "?" included.
 
     **Arguments:**
 
-    - `link`: what is shown, `{"race": id}` or `{"run": id}`; None for nothing yet.
+    - `setting`: None if there is none that could be held.
+    - `link`: what is shown, `{"race": id}` or `{"run": id}`, if anything is.
     """
+    pairs = [] if setting is None else _pairs(setting)
+    return "?" + urlencode([(name, _text(value)) for name, value in (*pairs, *link.items())], safe=",:")
+
+
+def _pairs(setting: Setting) -> list[tuple[str, Any]]:
     prdp, full, *_ = setting.contenders.values()
-    pairs: list[tuple[str, Any]] = [
+    return [
         ("scenario", prdp.scenario),
         ("preset", prdp.preset),
         ("solver", prdp.solver),
@@ -100,10 +110,8 @@ def address_query(setting: Setting, link: Mapping[str, str] | None = None) -> st
         ("full", full.refinement["iterations"]),
         *((_MANY, _contender_text(label, each)) for label, each in list(setting.contenders.items())[2:]),
         ("fairness", setting.fairness),
-        ("axis", setting.axis),
-        *(link or {}).items(),
+        ("axis", next(name for name, words in AXES_IN_LINKS.items() if words == setting.axis)),
     ]
-    return "?" + urlencode([(name, _text(value)) for name, value in pairs], safe=",:")
 
 
 def setting_in(query: str) -> Setting | None:
@@ -155,8 +163,10 @@ def setting_in(query: str) -> Setting | None:
         if label in contenders:
             raise ValueError(f"The labels of contenders must differ; got {_short(label)} twice.")
         contenders[label] = settings_for(scenario, refinement, **{**choices, **own})
-    looks = {name: values[name] for name in ("fairness", "axis") if name in values}
-    return Setting(contenders, **looks)
+    axis = values.get("axis", "epoch")
+    if axis not in AXES_IN_LINKS:
+        raise ValueError(f"`axis` must be one of {', '.join(AXES_IN_LINKS)}; got {_short(axis)}.")
+    return Setting(contenders, values.get("fairness", FAIRNESS[0]), AXES_IN_LINKS[axis])
 
 
 def _contender_text(label: str, settings: RunSettings) -> str:

@@ -126,6 +126,7 @@ class Controls(pn.viewable.Viewer):
         self.scenario = ScenarioCards(sizing_mode="stretch_width", margin=(7, 10))
         self.preset = pmui.RadioButtonGroup(label="Preset", **_WIDE)
         self._showing = False
+        self._unseen: dict[str, Any] = {}  # values of PRDP that no widget shows
         self.solver = pmui.Select(label="Inner solver", description="Solves the physics' linear system.", **_WIDE)
         self.differentiation = pmui.Select(
             label="Differentiation mode",
@@ -225,7 +226,7 @@ class Controls(pn.viewable.Viewer):
         limits = PRDP.limits if kind == "prdp" else TolerancePRDP.limits
         values = {name: self._fields[name].value for name in limits if name in self._fields}
         return {
-            PRDP_LABEL: {"kind": kind, **values},
+            PRDP_LABEL: {"kind": kind, **values, **(self._unseen if kind == "prdp" else {})},
             FULL_LABEL: {"kind": "constant", "iterations": self._fields["full_iterations"].value},
         }
 
@@ -252,6 +253,10 @@ class Controls(pn.viewable.Viewer):
             label: settings_for(self.scenario.value, controller, **choices)
             for label, controller in self.contenders().items()
         }
+
+    def held(self) -> tuple[Any, ...]:
+        """Everything that `settings` depends on, to be compared: it costs nothing to have."""
+        return self.scenario.value, self.contenders(), self.choices(), list(self.further.contenders.items())
 
     def lock(self, locked: bool) -> None:
         """Lock what cannot change during a race, or unlock it."""
@@ -283,6 +288,8 @@ class Controls(pn.viewable.Viewer):
             for name, value in prdp.values.items():
                 if name in self._fields:
                     self._fields[name].show(value)
+                else:
+                    self._unseen[name] = value
         if full is not None:
             self._fields["full_iterations"].show(full.largest_iterations)
         self.further.show_contenders(others)
@@ -319,6 +326,8 @@ class Controls(pn.viewable.Viewer):
         for name, value in values.items():
             if name in self._fields:
                 self._fields[name].show(value)
+            else:
+                self._unseen[name] = value
         self._fields["seed"].lock(problem.deterministic)
         self._fields["full_iterations"].show(problem.full_iterations)
         self._fields["epochs"].show(problem.epochs)

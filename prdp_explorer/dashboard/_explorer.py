@@ -6,13 +6,14 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode
 
 import panel as pn
 import panel_material_ui as pmui
 from panel.io import PeriodicCallback
 
 from ..engine import Engine, Race, Run, Store, StoreError, Watch, settings_for
+from ._address import Setting, address_query
+from ._address_bar import AddressBar
 from ._bar import Bar
 from ._controls import Controls
 from ._fields import Fields
@@ -20,6 +21,7 @@ from ._overview import Overview
 from ._pointer import Pointer
 from ._runs import Runs
 from ._session import Beat, locked, notify
+from ._share import Share, Shared
 from ._shown import Shown
 from ._source import RunSource
 from ._theme import FULL_LABEL, LOOKS, PRDP_LABEL, fill
@@ -64,8 +66,12 @@ class Explorer(pn.viewable.Viewer):
         self.sources = [RunSource() for _ in LOOKS]
         self._pointer = Pointer([source.source for source in self.sources], self._point)
         self.controls = Controls(self._edit)
-        self.bar = Bar(self._command, self._set_pace)
         self.beat = Beat(margin=0)
+        self.address = AddressBar(margin=0)
+        self._opened: dict[str, str] = {}  # the race or the run that the address names
+        self._held: Any = None
+        self.share = Share(lambda: Shared.of(self.shown, self.setting))
+        self.bar = Bar(self._command, self._set_pace, self.share)
         # Built when it is first opened, and by then shown another race.
         self._builders: dict[str, Callable[[], Any]] = {
             "Race": lambda: Overview(self.sources, self._pointer, self._set_fairness),
@@ -203,6 +209,7 @@ class Explorer(pn.viewable.Viewer):
             if (epoch := self.bar.replay.wanted()) is not None:
                 self._seek(epoch)
             self._show_state()
+            self._show_address()
 
     def _point(self, epoch: int | None) -> None:
         """Show an epoch that a person points at, or none, in all views."""
@@ -268,8 +275,36 @@ class Explorer(pn.viewable.Viewer):
 
     def _link(self, link: dict[str, str]) -> None:
         """Let the address open what is shown."""
-        if pn.state.location is not None:
-            pn.state.location.search = "?" + urlencode(link)
+        self._opened = link
+        self._show_address()
+
+    def _show_address(self) -> None:
+        """Let the address hold what is set, and open what is shown."""
+        chosen = self.overview.fairness.value, self.overview.axis.value
+        held = (self.controls.held(), chosen, self._opened)
+        if held != self._held:
+            self._held = held
+            try:
+                setting = self.setting()
+            except ValueError:  # it does not fit together, and Start says why
+                setting = None
+            if setting is not None or self._opened:
+                self.address.query = address_query(setting, self._opened)
+
+    def setting(self) -> Setting:
+        """Everything that is set.
+
+        **Raises:** `ValueError` in words for what does not fit together.
+        """
+        return Setting(self.controls.settings(), self.overview.fairness.value, self.overview.axis.value)
+
+    def show_setting(self, setting: Setting) -> None:
+        """Show a setting, which is no edit; a race under way says itself what it is set to."""
+        self.overview.axis.value = setting.axis
+        if not self.shown.training:
+            (_, prdp), (_, full), *others = setting.contenders.items()
+            self.controls.copy_from(prdp, full, dict(others))
+            self.overview.fairness.value = setting.fairness
 
     def _pause_or_go_on(self) -> None:
         if self._aside is not None and self._aside.active:

@@ -70,10 +70,7 @@ def make_page() -> pmui.Page:
 
 
 def _open_link(explorer: Explorer) -> None:
-    """Show the race or the kept run that the address names, and the setting that it holds: all of it or nothing.
-
-    A race that is being trained says itself what it is set to.
-    """
+    """Show the race or the kept run that the address names, and the setting that it holds: all of it or nothing."""
     arguments = pn.state.session_args
     wanted = {name: values[0].decode("utf-8", "replace") for name in ("race", "run") if (values := arguments.get(name))}
     setting = None
@@ -88,8 +85,8 @@ def _open_link(explorer: Explorer) -> None:
             _open_race(explorer, wanted["race"])
     except ValueError as error:
         _tell_once_open(str(error))
-    if setting is not None and not explorer.shown.training:
-        explorer.controls.show(setting)
+    if setting is not None:
+        explorer.show_setting(setting)
 
 
 def _tell_once_open(message: str) -> None:

@@ -66,17 +66,17 @@ class Share(pn.viewable.Viewer):
         self.command = CopyField(label="Command line", rows=2, **_FIELD)
         self._file = Download()
         self.figures = {kind: self._figure_button(kind) for kind in ("PNG", "SVG")}
-        self._about, self._command_note, self._figure_note = (
-            pn.pane.HTML(sizing_mode="stretch_width", margin=(0, 10)) for _ in range(3)
+        self._link_note, self._about, self._command_note, self._figure_note = (
+            pn.pane.HTML(margin=(0, 10), sizing_mode="stretch_width") for _ in range(4)
         )
         self.dialog = pmui.Dialog(
             self.link,
-            _note("It opens the page with this setting and, as long as it is kept, this race."),
+            self._link_note,
             self.python,
             self._about,
             self.command,
             self._command_note,
-            pmui.FlexBox(*self.figures.values(), self._figure_note, self._file, align_items="center"),
+            pmui.FlexBox(*self.figures.values(), self._figure_note, self._file, align_items="center", margin=(4, 6)),
             title="Share",
             title_variant="h6",
             width_option="md",
@@ -84,6 +84,8 @@ class Share(pn.viewable.Viewer):
             close_on_click=True,
             show_close_button=True,
         )
+        # The dialog gives the focus back to what Bokeh has around the button, which cannot have it.
+        self.dialog.param.watch(lambda event: event.new or locked(self.button.focus), "open")
         self._layout = pmui.Row(self.button, self.dialog, margin=0)
 
     def __panel__(self) -> pmui.Row:
@@ -97,6 +99,8 @@ class Share(pn.viewable.Viewer):
             notify(str(error))
             return
         self._drawn = shared.drawn
+        race = " and, as long as it is kept, this race" if shared.drawn else ""
+        self._link_note.object = _note_html(f"It opens the page with this setting{race}.")
         what = "what is set" if not shared.drawn else "the race that is shown"
         edited = any(edits for _, edits in shared.contenders.values())
         with_edits = ", with the edits that were made on the way" if edited else ""
@@ -144,10 +148,6 @@ def _figure(drawn: Sequence[Contender], kind: str) -> bytes:
 
 
 _FIELD: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (8, 10, 2, 10)}
-
-
-def _note(text: str) -> pn.pane.HTML:
-    return pn.pane.HTML(_note_html(text), sizing_mode="stretch_width", margin=(0, 10))
 
 
 def _note_html(text: str) -> str:

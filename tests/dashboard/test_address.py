@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from prdp_explorer.dashboard._address import (
-    AXES,
+    AXES_IN_LINKS,
     FAIRNESS,
     LONGEST_LABEL,
     LONGEST_QUERY,
@@ -18,6 +18,8 @@ from prdp_explorer.dashboard._address import (
     address_query,
     setting_in,
 )
+from prdp_explorer.dashboard._overview import FAIR_BY
+from prdp_explorer.dashboard._source import AXES
 from prdp_explorer.dashboard._theme import FULL_LABEL, LOOKS, PRDP_LABEL
 from prdp_explorer.engine import LIMITS, RunSettings, settings_for, unsuited_combination
 from prdp_explorer.problems import SCENARIOS
@@ -70,7 +72,7 @@ def valid_settings(draw: st.DrawFn) -> Setting:
         label = draw(visible.filter(lambda text: text not in contenders))
         mode = draw(st.sampled_from(modes))
         contenders[label] = settings_for(scenario, draw(controllers(tuple(KINDS))), **common, **mode)
-    return Setting(contenders, draw(st.sampled_from(FAIRNESS)), draw(st.sampled_from(AXES)))
+    return Setting(contenders, draw(st.sampled_from(FAIRNESS)), draw(st.sampled_from(list(AXES))))
 
 
 class TestRoundTrip:
@@ -104,6 +106,10 @@ class TestRoundTrip:
         query = address_query(setting)
         assert "&contender=constant,solver:cg,differentiation:implicit,iterations:4,label:K+%3D+4,+label:&" in query
         assert setting_in(query) == setting
+
+    def test_the_page_has_what_links_name(self):
+        assert list(AXES_IN_LINKS.values()) == list(AXES)
+        assert list(FAIRNESS) == list(FAIR_BY.values())
 
 
 class TestShortLinks:
@@ -177,7 +183,7 @@ REFUSED = {
     "contender=constant,iterations:4,iterations:5": "must be there once",
     "contender=constant,iterations:0": "`iterations` must be",
     "contender=constant,label:PRDP": "The labels of contenders must differ",
-    "contender=constant,label:" + "x" * 61: "The label of a contender must be 1 to 60 characters",
+    "contender=constant,label:" + "x" * 161: "The label of a contender must be 1 to 160 characters",
     "contender=constant,label:%0A": "The label of a contender must be",
     "contender=constant,label:%E2%80%AE": "The label of a contender must be",
     "contender=constant,label:a&contender=constant,label:a": "The labels of contenders must differ",

@@ -143,7 +143,6 @@ class TestControls:
         problem = SCENARIOS["heat-1d"].presets["live"]
         contenders = controls.contenders()
         values = values_of(problem.controller)
-        del values["compare_with_start"]  # the preset's own, which nobody edits here
         assert contenders[PRDP_LABEL] == {"kind": "prdp", **values}
         assert contenders[FULL_LABEL] == {"kind": "constant", "iterations": problem.full_iterations}
         assert controls.choices() == {
