@@ -94,8 +94,10 @@ def test_contenders_may_differ_in_mode_and_solver(engine: Engine):
     for label, run in race.runs.items():
         assert run.wait(timeout=PATIENCE)
         settings = contenders[label]
-        choices = {"solver": settings.solver, "differentiation": settings.differentiation}
-        assert timeless(run.log.records[1:]) == timeless(train(problem, settings.build_controller(), **choices))
+        alone = train(
+            problem, settings.build_controller(), solver=settings.solver, differentiation=settings.differentiation
+        )
+        assert timeless(run.log.records[1:]) == timeless(alone)
 
 
 class TestUndo:

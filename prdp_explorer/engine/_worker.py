@@ -59,7 +59,9 @@ class Worker:
         self._closed = False
         self._thread: threading.Thread | None = None
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="prdp-compiler")
-        self._requests = ThreadPoolExecutor(2, thread_name_prefix="prdp-requests")  # a quick one need not wait for a slow one
+        self._requests = ThreadPoolExecutor(
+            2, thread_name_prefix="prdp-requests"
+        )  # a quick one need not wait for a slow one
 
     def enter(self, race: Race) -> Race:
         """Let a race take part.
