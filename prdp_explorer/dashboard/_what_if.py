@@ -32,7 +32,7 @@ SLIDERS: Mapping[str, tuple[str, type[Any], dict[str, Any]]] = {
     "window": ("What if window δ", pmui.IntSlider, {"start": 2, "end": 64}),
     "ema_window": ("What if smoothing w", pmui.IntSlider, {"start": 1, "end": 50}),
     "step": ("What if K added", pmui.IntSlider, {"start": 1, "end": 10}),
-    "rtol_factor": ("What if tolerance multiplied by", pmui.FloatSlider, {"start": 0.05, "end": 1.0, "step": 0.05}),
+    "rtol_factor": ("What if tolerance times", pmui.FloatSlider, {"start": 0.05, "end": 1.0, "step": 0.05}),
 }
 """What may be dragged: label, widget and extent by the name of the value."""
 
@@ -94,9 +94,15 @@ class WhatIfCard(pn.viewable.Viewer):
         )
         self.back.on_click(lambda _: locked(self._go_back))
         half = {"sm": 6}
+        *shared, step, factor = self.sliders.values()  # a run has one of the last two
         self._layout = card(
             heading,
-            grid(*((slider, half) for slider in self.sliders.values())),
+            grid(
+                *(
+                    (slider, half)
+                    for slider in (*shared, pn.Column(step, factor, sizing_mode="stretch_width", margin=0))
+                )
+            ),
             self.sentence,
             self.note,
             pmui.FlexBox(self.fork, self.back),
@@ -188,7 +194,8 @@ class WhatIfCard(pn.viewable.Viewer):
             notify(str(error))
             return
         self._document = pn.state.curdoc or self._document
-        document, card = self._document, weakref.ref(self)
+        document = self._document
+        card: weakref.ref[WhatIfCard] = weakref.ref(self)
         if document is not None and document.session_context is not None:
             self._asked.add_done_callback(lambda _: _bring(document, card))
 

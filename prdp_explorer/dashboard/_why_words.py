@@ -154,7 +154,7 @@ def _ratio(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.3f}"
 
 
-def _number(value: float) -> str:
+def _number(value: Any) -> str:
     return f"{value:.4g}"
 
 
