@@ -30,12 +30,16 @@ def locked(change: Callable[[], None]) -> None:
         change()
 
 
+MOST_UNDER_WAY = 3
+"""Updates that were sent and not shown yet, with which no more is sent. One alone would halve the rate where it takes
+longer than a tick for it to get there and be drawn."""
+
 PATIENCE_SECONDS = 5.0
 """How long is waited for a browser to show what it was sent: one that is hidden or has gone says nothing."""
 
 
 class Beat(pn.custom.JSComponent):
-    """Tells whether the browser has shown what it was sent last, so that no more is sent than it can show.
+    """Tells whether the browser keeps up with what it is sent, so that it is sent no more than it can show.
 
     Without this a page that is slower than its timer falls behind further and further. It shows nothing itself; where
     it is not on a page nothing is waited for.
@@ -43,28 +47,30 @@ class Beat(pn.custom.JSComponent):
 
     _esm = """
     export function render({model}) {
-      const show = () => requestAnimationFrame(() => setTimeout(() => model.send_msg("shown"), 0))
+      const show = number => requestAnimationFrame(() => setTimeout(() => model.send_msg(number), 0))
       model.on("msg:custom", show)
-      show()
+      show(0)
       return document.createElement("div")
     }
     """
 
     def __init__(self, **params: Any):
         super().__init__(**params)
-        self._sent: float | None = None
-        self._present = False
+        self._asked, self._answered = 0, -1  # the numbers of the last updates; below 0 where nobody answers
+        self._when = 0.0
 
     @property
     def ready(self) -> bool:
-        """Whether the browser has shown what it was sent, or has had its time to."""
-        return self._sent is None or time.monotonic() - self._sent > PATIENCE_SECONDS
+        """Whether the browser keeps up, or has had its time to."""
+        late = self._answered >= 0 and self._asked - self._answered >= MOST_UNDER_WAY
+        return not late or time.monotonic() - self._when > PATIENCE_SECONDS
 
     def ask(self) -> None:
         """Let the browser say when it has shown what it was sent up to now."""
-        if self._present:
-            self._sent = time.monotonic()
-            self._send_msg(None)
+        if self._answered >= 0:
+            self._asked += 1
+            self._when = time.monotonic()
+            self._send_msg(self._asked)
 
     def _handle_msg(self, data: Any) -> None:
-        self._sent, self._present = None, True
+        self._answered = max(self._answered, int(data))
