@@ -51,7 +51,7 @@ class NarrowPage(pn.custom.JSComponent):
 def make_page() -> pmui.Page:
     """The page of one session of the server: an explorer, its timer, and its end."""
     if pn.state.session_args.get("theme", [b"default"])[0] not in (b"default", b"dark"):
-        pn.config.theme = "default"  # Panel fails on what is no text
+        pn.config.param.update(theme="default")  # Panel fails on what is no text
     pn.extension("tabulator", notifications=True)
     explorer = Explorer()
     _open_link(explorer)

@@ -84,7 +84,9 @@ class WhatIfCard(pn.viewable.Viewer):
         for slider in self.sliders.values():
             slider.param.watch(lambda _: self._move(), "value")
         heading = pn.pane.HTML(sizing_mode="stretch_width", margin=(6, 8, 0, 8))
-        name_contender(heading, WHAT_IF_COLOR, "What if? An approximation on the history of this run")
+        name_contender(
+            heading, Look(WHAT_IF_COLOR, "dashed", "cross"), "What if? An approximation on the history of this run"
+        )
         self.sentence = pn.pane.HTML(sizing_mode="stretch_width", margin=(2, 8), styles={"min-height": "4.5em"})
         self.note = pn.pane.HTML(sizing_mode="stretch_width", margin=(0, 8))
         self.fork = pmui.Button(label="Fork the real thing", icon="call_split", size="small", margin=(5, 8))

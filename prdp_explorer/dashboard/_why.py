@@ -139,7 +139,7 @@ class Why(pn.viewable.Viewer):
         values = values_at(contender.run, epoch)
         which = "pointed at" if pointed else "the newest"
         name_contender(
-            self._heading, contender.look.color, f"{contender.label}, after epoch {epoch} ({which}): what was decided?"
+            self._heading, contender.look, f"{contender.label}, after epoch {epoch} ({which}): what was decided?"
         )
         _write(self.decision, decision_html(record, log, values))
         self.figures.mark(epoch, int(values.get("window", 0)))

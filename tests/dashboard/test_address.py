@@ -53,8 +53,8 @@ def valid_settings(draw: st.DrawFn) -> Setting:
     scenario = draw(st.sampled_from(list(SCENARIOS)))
     preset = draw(st.sampled_from(list(SCENARIOS[scenario].presets)))
     problem = SCENARIOS[scenario].presets[preset]
-    common = {"preset": preset, **{name: draw(numbers(limits)) for name, limits in LIMITS.items()}}
-    modes = [
+    common: dict[str, Any] = {"preset": preset, **{name: draw(numbers(limits)) for name, limits in LIMITS.items()}}
+    modes: list[dict[str, Any]] = [
         {"solver": solver, "differentiation": mode}
         for solver in problem.solvers
         for mode in problem.differentiations
@@ -82,7 +82,7 @@ class TestRoundTrip:
         query = address_query(setting)
         assert len(query) <= LONGEST_QUERY
         found = setting_in(query)
-        assert found == setting
+        assert found is not None and found == setting
         assert list(found.contenders) == list(setting.contenders)
         assert address_query(found) == query
         again = setting_in(address_query(setting, {"race": "heat-1d-0123abcd"}) + "&bokeh-session-id=x&theme=dark")
