@@ -15,7 +15,7 @@ from bokeh.document import Document
 
 from ..engine import ENDED, Engine, Run, WhatIf, other_controller
 from ._session import locked, notify
-from ._theme import CONTROL, WHAT_IF_COLOR, card, grid, name_contender
+from ._theme import CONTROL, WHAT_IF_COLOR, Look, card, grid, name_contender
 from ._why_words import APPROXIMATION, values_at, what_if_html
 
 SLIDERS: Mapping[str, tuple[str, type[Any], dict[str, Any]]] = {
