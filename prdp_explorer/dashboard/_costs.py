@@ -75,7 +75,7 @@ class Costs:
         self._factors.factors = [name for name in names[::-1] if name]
         self._legend.object = legend_html(*(SAVING_MARKS if names[:1] != ("",) else ()))
         occasions = {source.run.timed_in for source in self._sources if source.run is not None}
-        set_title(self._seconds, _SECONDS if len(occasions) < 2 else f"{_SECONDS}, measured on different occasions")
+        set_title(self._seconds, _SECONDS if len(occasions) < 2 else "Seconds, of different occasions")
 
     def update(self) -> None:
         """Draw the bars of the epochs so far."""

@@ -14,6 +14,7 @@ from ._pointer import Pointer
 from ._session import locked
 from ._shown import Shown
 from ._source import AXES, DECISIONS, RunSource
+from ._summary import Summary, costs_in_words, errors_in_words, iterations_in_words
 
 FAIR_BY = {"equal epochs": "epochs", "equal time": "time"}
 """What contenders have in common, in words."""
@@ -40,7 +41,12 @@ class Overview(pn.viewable.Viewer):
         self._shown = Shown(None, kept=False)
         self.curves, self.costs, self.history = Curves(*sources, pointer=pointer), Costs(*sources), History()
         choice: dict[str, Any] = {"size": "small", "margin": (0, 8)}
-        self.axis = pmui.RadioButtonGroup(label="Drawn over", options=list(AXES), value="epoch", width=330, **choice)
+        self._summaries = Summary(), Summary(), Summary()
+        for view, summary in zip(
+            (self.curves.error, self.curves.iterations, self.costs.view), self._summaries, strict=True
+        ):
+            view.append(summary)
+        self.axis = pmui.RadioButtonGroup(label="Drawn over", options=list(AXES), value="epoch", width=400, **choice)
         self.fairness = pmui.RadioButtonGroup(label="Fair by", options=FAIR_BY, value="epochs", width=260, **choice)
         self.axis.param.watch(lambda event: locked(lambda: self.curves.draw_over(event.new)), "value")
         self.fairness.param.watch(lambda _: on_fairness(), "value")
@@ -93,6 +99,12 @@ class Overview(pn.viewable.Viewer):
         self.curves.update()
         self.costs.update()
         self.history.update()
+        if not all(summary.due for summary in self._summaries):
+            return
+        runs = [(contender.label, contender.run.log.read()) for contender in self._shown.contenders]
+        words = errors_in_words(runs), iterations_in_words(runs), costs_in_words(runs)
+        for summary, told in zip(self._summaries, words, strict=True):
+            summary.tell(told)
 
     def point_at(self, epoch: int | None) -> None:
         """Read an epoch of all contenders."""

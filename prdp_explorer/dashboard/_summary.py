@@ -27,11 +27,15 @@ class Summary(pn.viewable.Viewer):
     def __panel__(self) -> pn.pane.HTML:
         return self._pane
 
+    @property
+    def due(self) -> bool:
+        """Whether something else would be written now, so that it is worth finding the words."""
+        return time.monotonic() - self._written >= SECONDS_BETWEEN
+
     def tell(self, words: str, *, at_once: bool = False) -> None:
         """Say something else, `at_once` if a person did something; markup in it is text."""
-        now = time.monotonic()
-        if words != self._words and (at_once or now - self._written >= SECONDS_BETWEEN):
-            self._words, self._written = words, now
+        if words != self._words and (at_once or self.due):
+            self._words, self._written = words, time.monotonic()
             self._pane.object = f'<p style="margin:0;font-size:12px;line-height:1.45">{html.escape(words)}</p>'
 
 
@@ -56,6 +60,15 @@ def iterations_in_words(runs: Iterable[tuple[str, np.ndarray]]) -> str:
             same = (iterations == first).all()
             told.append(f"{name}: {first} throughout" if same else f"{name}: from {first} to {last}")
     return f"Inner iterations K of {'; '.join(told)}." if told else ""
+
+
+def costs_in_words(runs: Iterable[tuple[str, np.ndarray]]) -> str:
+    """What bars of cost show; names and records as in `errors_in_words`."""
+    told = [
+        f"{name}: {rows[-1]['cumulative_iterations']:,} iterations, {rows[-1]['cumulative_seconds']:.3g} seconds"
+        for name, rows in _some(runs)
+    ]
+    return f"Spent by {'; '.join(told)}." if told else ""
 
 
 def _some(runs: Iterable[tuple[str, np.ndarray]]) -> list[tuple[str, np.ndarray]]:
