@@ -1,6 +1,5 @@
 """The view of decisions: what a controller saw, what it decided and why, and what it would have decided."""
 
-import html
 import time
 from collections import deque
 from collections.abc import Callable
@@ -180,7 +179,7 @@ class Why(pn.viewable.Viewer):
         for each, text in zip(
             (figures.metric, figures.plateau, figures.checkpoint, figures.levels), words, strict=True
         ):
-            each.say(html.escape(text))
+            each.summary.tell(text, at_once=True)
 
 
 def _below_each_other(*views: Any) -> pn.Column:

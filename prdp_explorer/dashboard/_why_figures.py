@@ -11,6 +11,7 @@ from bokeh.plotting import figure
 from ..engine import WhatIf
 from ._pointer import Pointer
 from ._shown import Contender
+from ._summary import Summary
 from ._theme import (
     IC_SAVING_COLOR,
     LOOKS,
@@ -35,19 +36,13 @@ WHAT_IF_MARK: dict[str, Any] = {"color": WHAT_IF_COLOR, "marker": "x", "size": 9
 
 
 class _Figure:
-    """A figure with its legend and a line of text that says what is seen in it."""
+    """A figure with its legend and a sentence that says what is seen in it."""
 
     def __init__(self, plot: figure):
         self.plot = see_through(plot)
         self.legend = legend()
-        self._words = pn.pane.HTML(sizing_mode="stretch_width", margin=(0, 8, 4, 8))
-        self.view = card(as_pane(plot), self.legend, self._words)
-
-    def say(self, text: str) -> None:
-        """Change the line of text, which is escaped already."""
-        words = f'<p style="font-size:12px;line-height:1.4;margin:0;opacity:.8">{text}</p>'
-        if self._words.object != words:
-            self._words.object = words
+        self.summary = Summary()
+        self.view = card(as_pane(plot), self.legend, self.summary)
 
 
 class WhyFigures:

@@ -94,8 +94,14 @@ class Worker:
             self._wake.notify()
 
     def request(self, function: Callable[[], T]) -> Future[T]:
-        """Compute something beside training, after what was requested before."""
-        return self._requests.submit(function)
+        """Compute something beside training, after what was requested before.
+
+        **Raises:** `ValueError` in words once the engine is closed.
+        """
+        try:
+            return self._requests.submit(function)
+        except RuntimeError:
+            raise ValueError("This engine is closed; make a new one.") from None
 
     def parameters(self, run: Run) -> tuple[int, tuple[np.ndarray, ...]] | None:
         """The last epoch of a run that is being trained, and its parameters then, copied between two calls.

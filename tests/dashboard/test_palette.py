@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from prdp_explorer.dashboard._compare import COLORS
-from prdp_explorer.dashboard._theme import FIELD_COLORS, IC_SAVING_COLOR, LOOKS, NEUTRAL_COLOR, PR_SAVING_COLOR
+from prdp_explorer.dashboard._theme import (
+    FIELD_COLORS,
+    IC_SAVING_COLOR,
+    LOOKS,
+    NEUTRAL_COLOR,
+    PR_SAVING_COLOR,
+    WHAT_IF_COLOR,
+)
 
 # Machado, Oliveira and Fernandes (2009), "A physiologically-based model for simulation of color vision deficiency",
 # table of severity 1.0; they act on linear RGB.
@@ -77,6 +84,8 @@ def test_the_measures_are_right():
     "colors",
     [
         pytest.param([*CONTENDERS, NEUTRAL_COLOR, PR_SAVING_COLOR], id="contenders"),
+        pytest.param([*CONTENDERS, NEUTRAL_COLOR, PR_SAVING_COLOR, WHAT_IF_COLOR], id="what-if"),
+        pytest.param([WHAT_IF_COLOR, IC_SAVING_COLOR], id="what-if, checkpoint ratio"),
         pytest.param(FIELD_COLORS, id="fields"),
         pytest.param(COLORS, id="compared runs"),
         pytest.param([*CONTENDERS[:2], PR_SAVING_COLOR, IC_SAVING_COLOR], id="savings"),
@@ -88,7 +97,7 @@ def test_they_are_told_apart(colors: list[str], vision: str):
 
 
 @pytest.mark.parametrize("card", CARDS)
-@pytest.mark.parametrize("color", sorted({*CONTENDERS, *FIELD_COLORS, *COLORS}))
+@pytest.mark.parametrize("color", sorted({*CONTENDERS, *FIELD_COLORS, *COLORS, WHAT_IF_COLOR}))
 def test_lines_and_marks_stand_out_from_the_card(color: str, card: str):
     """Not the saving that is an area only: it is hatched, and lines that stand out are its bounds."""
     assert contrast(color, CARDS[card]) >= LEAST_CONTRAST

@@ -125,7 +125,7 @@ class TestTheRun:
         why.update()
         assert "Start a race" in why.decision.object
         assert "Nothing yet" in why.table.object
-        assert "Nothing yet" in why.figures.metric._words.object
+        assert "Nothing yet" in why.figures.metric.summary._words
         assert not why.contender.visible
 
     def test_the_figures_hold_what_the_controller_saw(self, why: Why, race: Race):
@@ -307,7 +307,7 @@ class TestTheWords:
         run = look_at(why, race)
         why._summarise()
         figures = why.figures
-        words = [each._words.object for each in (figures.metric, figures.plateau, figures.checkpoint, figures.levels)]
+        words = [each.summary._words for each in (figures.metric, figures.plateau, figures.checkpoint, figures.levels)]
         last = run.log.read()[-1]
         assert f"{last['smoothed']:.4g}" in words[0]
         assert f"{last['plateau_ratio']:.3f}" in words[1]
