@@ -18,9 +18,6 @@ from ._executables import Program, use_persistent_cache
 
 PROGRAMS_KEPT = 32
 
-DATA_KEPT = 8
-"""Problems whose data are at hand for the next to ask, beside those of the programs."""
-
 # What runs once is compiled in a third of the time without optimisation.
 _RUN_ONCE: dict[str, str | bool] = {"xla_backend_optimization_level": "0"}
 
@@ -52,7 +49,7 @@ class Programs:
         warming.start()
         seed = jax.ShapeDtypeStruct((), jnp.uint32)
         epochs = jax.ShapeDtypeStruct((), jnp.int32)
-        self.data = on_device(trainer.problem)
+        self.data = _on_device(trainer.problem)
         state = jax.eval_shape(trainer.init, seed, steering)
         structure = jax.tree.structure(state)
         with ThreadPoolExecutor(1) as other:  # two cores
@@ -133,7 +130,6 @@ def forget_programs() -> None:
     """Drop everything compiled in this process, as a fresh process would have it (for benchmarks and tests)."""
     with _lock:
         _programs.clear()
-    _on_device.cache_clear()
     jax.clear_caches()
 
 
@@ -144,13 +140,22 @@ def _warm_up() -> None:
     jax.block_until_ready(jax.jit(lambda a, b: jax.lax.dot_general(a, b, (((0,), (0,)), ((), ()))))(rows, rows))
 
 
-def on_device(problem: Problem) -> tuple[Any, Any]:
-    """The problem's training and validation data on the device, in the working precision."""
-    return _on_device(problem, jnp.result_type(float))
+def data_of(problem: Problem) -> tuple[Any, Any]:
+    """A problem's training and validation data on the device; those of programs at hand, if there are any."""
+    precision = jnp.result_type(float)
+    with _lock:
+        fitting = [
+            future
+            for (trainer, _, known), future in _programs.items()
+            if trainer.problem is problem and known == precision and future.done() and future.exception() is None
+        ]
+    return fitting[0].result().data if fitting else _on_device(problem)
 
 
-@functools.lru_cache(DATA_KEPT)
-def _on_device(problem: Problem, working: Any) -> tuple[Any, Any]:
+def _on_device(problem: Problem) -> tuple[Any, Any]:
+    """The problem's data on the device, in the working precision."""
+    working = jnp.result_type(float)
+
     def put(leaf: Any) -> jax.Array:
         array = np.asarray(leaf)
         return jax.device_put(array.astype(working) if array.dtype.kind == "f" else array)

@@ -14,7 +14,7 @@ from ..solvers import Detached
 from ._epoch import Trainer
 from ._executables import Program, use_persistent_cache
 from ._log import Checkpoint
-from ._programs import on_device
+from ._programs import data_of
 from ._run import Run
 from ._schema import StoreError
 from ._settings import RunSettings
@@ -124,7 +124,7 @@ class _Programs:
         use_persistent_cache()
         name = name_of(trainer.problem)
         identity = None if name is None else (name, str(trainer.solver), str(steps))
-        self._validation = on_device(trainer.problem)[1]
+        self._validation = data_of(trainer.problem)[1]
         self.num_samples = len(jax.tree.leaves(self._validation)[0])
         self._parameters = jax.eval_shape(trainer.parameters, jax.ShapeDtypeStruct((), jnp.uint32))
         self._truths: dict[int, list[np.ndarray]] = {}
