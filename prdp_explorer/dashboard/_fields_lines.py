@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,10 +33,10 @@ def styles_of(names: tuple[str, ...]) -> dict[str, tuple[str, str]]:
 
 
 class Lines:
-    """For each contender a figure with one line a field, and below it one with the error.
+    """For each contender a figure with one line a field, and below them one with the errors of all.
 
-    Those of the fields share an axis, which is widened but not narrowed until `restart`; those of the errors another,
-    which follows their size, so that small errors are seen as well.
+    Those of the fields share an axis, which is widened but not narrowed until `restart`; that of the errors follows
+    their size, so that small errors are seen as well.
 
     **Arguments:**
 
@@ -57,33 +57,33 @@ class Lines:
         self._y_range, self._error_range = Range1d(start=-1, end=1), Range1d(start=-1, end=1)
         self._bound, self._limit, self._size = 0.0, math.inf, Size()
         styles = styles_of(names)
+        fields = [(name, dash, color) for name, (dash, color) in styles.items()]
         self._sources = {label: ColumnDataSource() for label in looks}
         self._figures = {
-            label: self._make(source, styles, "", self._y_range, 260) for label, source in self._sources.items()
+            label: self._make([(source, *field) for field in fields], "", self._y_range, 260)
+            for label, source in self._sources.items()
         }
-        self._errors: dict[str, figure] = {}
+        self._errors: figure | None = None
         if compared:
-            for label, source in self._sources.items():
-                style = {ERROR: ("solid", looks[label].color)}
-                self._errors[label] = self._make(source, style, error_label(compared), self._error_range, 170)
-                self._errors[label].yaxis.axis_label = ERROR
-                self._errors[label].yaxis.ticker = BasicTicker(desired_num_ticks=4)
+            errors = [
+                (self._sources[label], ERROR, look.dash, look.color) for label, look in reversed(list(looks.items()))
+            ]
+            self._errors = self._make(errors, error_label(compared), self._error_range, 190)
+            self._errors.yaxis.axis_label = ERROR
+            self._errors.yaxis.ticker = BasicTicker(desired_num_ticks=4)
         self.clear()
         width = {"lg": 4 if len(looks) in (3, 5) else 6}
-        cells = [
-            pn.Column(
-                *(as_pane(figures[label]) for figures in (self._figures, self._errors) if label in figures),
-                sizing_mode="stretch_width",
-                margin=0,
-            )
-            for label in looks
-        ]
         self.view = pn.Column(
-            grid(*((cell, width) for cell in cells)),
-            legend(*((dash, color, name) for name, (dash, color) in styles.items())),
+            grid(*((as_pane(plot), width) for plot in self._figures.values())),
+            legend(*((dash, color, name) for name, dash, color in fields)),
             sizing_mode="stretch_width",
             margin=0,
         )
+        if self._errors is not None:
+            self.view += [
+                as_pane(self._errors),
+                legend(*((look.dash, look.color, f"error of {label}") for label, look in looks.items())),
+            ]
 
     def clear(self) -> None:
         """Show nothing."""
@@ -119,16 +119,15 @@ class Lines:
 
     def _make(
         self,
-        source: ColumnDataSource,
-        styles: Mapping[str, tuple[str, str]],
+        lines: Sequence[tuple[ColumnDataSource, str, str, str]],
         title: str,
         y_range: Range1d,
         height: int,
     ) -> figure:
         plot = make_figure(title, "position x", "", y_range=y_range, x_range=(0, 1), height=height)
-        for name, (dash, color) in styles.items():
+        for source, name, dash, color in lines:
             plot.line("x", self._columns[name], source=source, color=color, line_dash=dash, line_width=2)
-        values = {name: f"@{self._columns[name]}" for name in styles}
+        values = {name: f"@{self._columns[name]}" for _, name, *_ in lines}
         tooltips = [("x", "@x{0.00}"), *((name, f"{value}{{%.4g}}") for name, value in values.items())]
         plot.add_tools(HoverTool(tooltips=tooltips, formatters=dict.fromkeys(values.values(), "printf")))
         return see_through(plot)

@@ -81,7 +81,7 @@ class RolloutPlayer(pn.viewable.Viewer):
         self._known: dict[str, tuple[int, int]] = {}
         self._chosen: tuple[int | None, int] | None = None
         self._component: int | None = None
-        self._due = 0.0
+        self._due = 0.0  # when what training alone has changed is asked for
         self._kind: Any = None
         self._fields: Lines | Images | Slices | None = None
         self.player = pmui.Player(
@@ -126,7 +126,7 @@ class RolloutPlayer(pn.viewable.Viewer):
         for _, future in self._asked.values():
             future.cancel()
         self._rollouts, self._asked, self._known, self._chosen = {}, {}, {}, None
-        self._due = 0.0
+        self._due = time.monotonic() + SECONDS_BETWEEN  # the fields are drawn first
         problem = self._problem
         self._played.visible = False
         self._about.visible = problem is None or bool(problem.rollout_steps)
@@ -164,7 +164,8 @@ class RolloutPlayer(pn.viewable.Viewer):
         return next((each.run.settings.problem for each in self._contenders.values()), None)
 
     def _ask(self, epoch: int | None, sample: int) -> None:
-        if self._asked or ((epoch, sample) == self._chosen and time.monotonic() < self._due):
+        waits = self._chosen in (None, (epoch, sample)) and time.monotonic() < self._due
+        if self._asked or waits:
             return
         self._chosen = epoch, sample
         for label, contender in self._contenders.items():

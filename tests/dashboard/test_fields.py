@@ -932,12 +932,15 @@ class TestErrorsOfLines:
         lines = lines_of(looking_at(race))
         np.testing.assert_allclose(columns(lines._sources[FULL_LABEL])["field_4"], -0.003, atol=1e-6)
         assert extent(lines._error_range) == (-0.005, 0.005)
-        assert [title_of(plot) for plot in lines._errors.values()] == ["error: after the physics − target"] * 2
+        assert lines._errors is not None
+        assert title_of(lines._errors) == "error: after the physics − target"
+        drawn = [renderer for renderer in lines._errors.renderers if isinstance(renderer, GlyphRenderer)]
+        assert [cast(Any, renderer.glyph).line_color for renderer in drawn] == [LOOKS[1].color, LOOKS[0].color]
 
     def test_without_a_target_there_are_none(self):
         race = race_of(Pictured())
         keep(race, 0, random_fields(SIDE, names=("a", "b")))
-        assert not lines_of(looking_at(race))._errors
+        assert lines_of(looking_at(race))._errors is None
 
 
 class TestPointing:

@@ -105,8 +105,8 @@ class TestAsking:
     def test_training_alone_is_followed_now_and_then(
         self, engine_like: Answering, race: Race, monkeypatch: pytest.MonkeyPatch
     ):
-        monkeypatch.setattr(_fields_rollout, "SECONDS_BETWEEN", 1000.0)
         player = player_of(engine_like, race)
+        monkeypatch.setattr(_fields_rollout, "SECONDS_BETWEEN", 1000.0)
         player.update(None, 0, None)
         engine_like.answer()
         player.update(None, 0, None)
