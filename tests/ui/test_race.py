@@ -192,7 +192,7 @@ def test_the_fields_of_an_earlier_epoch_can_be_looked_at(view: View):
     view.expect_epoch(6)
     view.open_tab("Fields")
     follow = view.page.get_by_role("switch", name="Follow training")
-    expect(follow).to_be_checked()
+    expect(follow).to_be_checked(timeout=PATIENCE)
     slider = view.slider("Epoch shown")
     slider.focus()
     slider.press("Home")
