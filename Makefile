@@ -6,7 +6,7 @@ PYTHONS = python3 python3.14 python3.13 python3.12 python3.11 python
 PYTHON ?= $(shell for p in $(PYTHONS); do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN = .venv/bin
 
-.PHONY: serve test lint types unit browser notebooks clean
+.PHONY: serve test lint types unit browser notebooks gallery clean
 
 # The explorer at http://localhost:$(PORT)/explorer, for this machine only.
 serve: .venv/serve
@@ -35,6 +35,10 @@ browser: .venv/test
 
 notebooks: .venv/test
 	PRDP_EXPLORER_STORE=:memory: $(BIN)/python -m pytest --nbmake --nbmake-timeout=300 notebooks
+
+# The pictures that the README shows, taken anew; minutes.
+gallery: .venv/test
+	$(BIN)/python docs/gallery.py
 
 .venv/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found; set PYTHON=/path/to/python3." >&2; exit 1; }

@@ -1,0 +1,213 @@
+"""Takes the pictures of the README's gallery, of every view in light and dark: `make gallery`.
+
+Serves the explorer from the working tree with a store of its own, trains, and looks at the pages through Chromium.
+"""
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from prdp_explorer.dashboard import report
+from prdp_explorer.engine import Store
+
+ROOT = Path(__file__).parent.parent
+GALLERY = ROOT / "docs" / "gallery"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--force-color-profile=srgb")
+
+WIDTH, HEIGHT = 1440, 1000
+HEIGHTS = {"kept-runs": 1250}
+NARROW = (390, 1250)
+MOST_BYTES = 250_000
+PATIENCE = 300_000
+"""Milliseconds that training may take on a slow machine."""
+
+FIELDS = "Fields"
+RUNS = "Kept runs"
+UP = """() => {
+    const walk = root => root.querySelectorAll("*").forEach(element => {
+        element.scrollTop = 0
+        if (element.shadowRoot) walk(element.shadowRoot)
+    })
+    walk(document)
+}"""
+IDLE = "() => window.Bokeh?.documents[0]?.is_idle"
+
+
+def take() -> None:
+    """Take all pictures anew."""
+    shutil.rmtree(GALLERY, ignore_errors=True)
+    GALLERY.mkdir()
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        sys.exit("No Chromium found; apt-get install chromium.")
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        with _served(Path(folder)) as address:
+            _take_pages(browser, address)
+        _take_report(browser, Path(folder) / "runs.sqlite")
+        browser.close()
+
+
+@contextlib.contextmanager
+def _served(folder: Path) -> Iterator[str]:
+    """The address of a server that keeps everything in a folder."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "panel", "serve", "apps/explorer.py", "--address=localhost", f"--port={port}"]
+    env = {
+        **os.environ,
+        "PRDP_EXPLORER_STORE": str(folder / "runs.sqlite"),
+        "PRDP_EXPLORER_CACHE": str(folder / "cache"),
+    }
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(
+            [*command, f"--allow-websocket-origin=localhost:{port}"], cwd=ROOT, env=env, stdout=log, stderr=log
+        )
+        try:
+            while True:
+                if server.poll() is not None:
+                    sys.exit((folder / "log").read_text())
+                with contextlib.suppress(OSError), socket.create_connection(("localhost", port), timeout=1):
+                    break
+                time.sleep(0.2)
+            yield f"http://localhost:{port}/explorer"
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _take_pages(browser: Browser, address: str) -> None:
+    """A race in one dimension in every tab but that of the fields, which are worth seeing in two."""
+    page = _open(browser, address)
+    _race(page)
+    _race(_open(browser, address), τ_step="0.9")  # to be compared among the kept runs
+    tabs = page.get_by_role("tab").all_inner_texts()
+    for theme in ("light", "dark"):
+        for tab in tabs:
+            if tab.lower() != FIELDS.lower():
+                _open_tab(page, tab)
+                _unfold(page, tab == tabs[0])
+                _shoot(page, _slug(tab), theme)
+        _toggle_theme(page)
+
+    narrow = _open(browser, page.url, *NARROW)
+    for theme in ("light", "dark"):
+        _shoot(narrow, "narrow", theme)
+        _toggle_theme(narrow)
+
+    if any(tab.lower() == FIELDS.lower() for tab in tabs):
+        flow = _open(browser, address)
+        _unfold(flow, True)
+        flow.get_by_role("radio", name="Navier-Stokes 2D corrector", exact=True).check()
+        expect(_field(flow, "K of full physics")).to_have_value("40", timeout=PATIENCE)
+        _race(flow)
+        _open_tab(flow, FIELDS)
+        for theme in ("light", "dark"):
+            _shoot(flow, _slug(FIELDS), theme)
+            _toggle_theme(flow)
+
+
+def _take_report(browser: Browser, path: Path) -> None:
+    """The report of the race, which is light everywhere."""
+    store = Store(path)
+    runs = [run for run in store.runs() if run.settings["scenario"] == "heat-1d"]
+    prdp = next(run for run in runs if run.label == "PRDP" and run.settings["refinement"]["tau_step"] == 0.98)
+    full = next(run for run in runs if run.label == "full physics")
+    file = path.with_name("report.html")
+    file.write_text(report(store, prdp.id, full.id), encoding="utf-8")
+    _shoot(_open(browser, file.as_uri()), "report", "light")
+
+
+def _open(browser: Browser, address: str, width: int = WIDTH, height: int = HEIGHT) -> Page:
+    page = browser.new_context(viewport={"width": width, "height": height}).new_page()
+    page.goto(address)
+    page.wait_for_function(IDLE, timeout=PATIENCE)
+    return page
+
+
+def _race(page: Page, **fields: str) -> None:
+    """Train as fast as possible to the end."""
+    page.get_by_role("combobox", name=re.compile("^Speed")).click()
+    page.get_by_role("option", name="as fast as possible").or_(
+        page.get_by_role("menuitem", name="as fast as possible")
+    ).click()
+    for name, value in fields.items():
+        field = _field(page, name)
+        field.fill(value)
+        field.press("Enter")
+    before = page.url
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_function("before => location.href !== before", arg=before, timeout=PATIENCE)
+    expect(page.get_by_role("main").get_by_text("Finished", exact=True).first).to_be_visible(timeout=PATIENCE)
+
+
+def _field(page: Page, name: str) -> Locator:
+    return page.get_by_role("textbox", name=re.compile(f"^{name}"))
+
+
+def _open_tab(page: Page, name: str) -> None:
+    tab = page.get_by_role("tab", name=name)
+    tab.click()
+    expect(tab).to_have_attribute("aria-selected", "true", timeout=PATIENCE)
+    if name.lower() == RUNS.lower():
+        rows = page.get_by_role("row").filter(has=page.get_by_role("checkbox"))
+        expect(rows).to_have_count(4, timeout=PATIENCE)  # the header's, two of PRDP, one of full physics
+        for row in rows.all()[1:]:
+            row.get_by_role("checkbox").set_checked(True)
+        expect(page.get_by_text("Inner iterations K of")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_role("main").locator("canvas").filter(visible=True).first).to_be_visible(timeout=PATIENCE)
+
+
+def _unfold(page: Page, wanted: bool) -> None:
+    """Show the cards of all scenarios, or that of the chosen one."""
+    button = page.get_by_role("button", name=f"Show {'all scenarios' if wanted else 'only the chosen one'}")
+    if button.is_visible():
+        button.click()
+
+
+def _toggle_theme(page: Page) -> None:
+    page.get_by_role("button", name="Toggle theme").click()
+
+
+def _slug(tab: str) -> str:
+    return tab.lower().replace(" ", "-")
+
+
+def _shoot(page: Page, name: str, theme: str) -> None:
+    """Write a picture once the page stands still."""
+    width = page.viewport_size["width"] if page.viewport_size else WIDTH
+    if width == WIDTH:
+        page.set_viewport_size({"width": WIDTH, "height": HEIGHTS.get(name, HEIGHT)})
+    page.evaluate(UP)
+    page.mouse.move(width / 2, 5)  # where nothing answers to the pointer
+    page.wait_for_function(IDLE, timeout=PATIENCE)
+    last, taken = b"", page.screenshot()
+    deadline = time.monotonic() + 30
+    while taken != last and time.monotonic() < deadline:
+        page.wait_for_timeout(500)
+        last, taken = taken, page.screenshot()
+    picture = Image.open(io.BytesIO(taken)).convert("RGB")
+    file = GALLERY / f"{name}-{theme}.png"
+    for colors in (256, 128, 64):
+        picture.quantize(colors, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(file, optimize=True)
+        if file.stat().st_size <= MOST_BYTES:
+            return
+    sys.exit(f"{file} is larger than {MOST_BYTES:,} bytes.")
+
+
+if __name__ == "__main__":
+    take()
