@@ -81,6 +81,7 @@ def finished(view: View) -> View:
     """A race that is over, with everything in the drawer to be seen."""
     view.choose("Speed", FASTEST)
     view.start.click()
+    expect(view.status).to_have_text("epoch 100 of 100", timeout=3 * PATIENCE)  # of which much is compiling
     view.expect_state("Finished")
     view.unfold_scenarios()
     view.page.get_by_text("What it teaches").click()
