@@ -19,7 +19,7 @@ from ._following import EpochSlider
 from ._pointer import Pointer
 from ._session import locked
 from ._shown import Shown
-from ._theme import CONTROL, Look, card, grid
+from ._theme import CONTROL, Look, card, fill, grid
 
 _NOTHING_YET = "The fields of the validation samples appear here when training begins."
 
@@ -138,7 +138,7 @@ class Fields(pn.viewable.Viewer):
                 part.clear()
         else:
             self._kind = self._fields = self._parameters = None
-            self._body[:] = [self._nothing]
+            fill(self._body, self._nothing)
         self.rollout.look_at(contenders)
 
     def update(self) -> None:
@@ -250,7 +250,7 @@ class Fields(pn.viewable.Viewer):
             self._fields = BY_DIMENSIONS[kind.dimensions](self._looks, kind.fields, points, compared)
         if kind.parameters:
             self._parameters = Parameters(self._looks, kind.parameters, dict(kind.references), self._pointer)
-        self._body[:] = [part.view for part in self._parts]
+        fill(self._body, *(part.view for part in self._parts))
 
     def _offer(self, *, components: bool, samples: bool) -> None:
         """Show the controls that there is something to choose with."""

@@ -26,6 +26,7 @@ from ._theme import (
     Look,
     as_pane,
     card,
+    fill,
     legend_html,
     make_figure,
     see_through,
@@ -249,7 +250,7 @@ class RolloutPlayer(pn.viewable.Viewer):
         if kind != self._kind:
             self._kind = kind
             self._fields = BY_DIMENSIONS[dimensions](looks, names, points, compared)
-            self._body[:] = [self._fields.view]
+            fill(self._body, self._fields.view)
 
     def _tell(self, errors: Mapping[str, float], step: int, compared: tuple[str, str]) -> None:
         sample = next(iter(self._rollouts.values())).sample + 1

@@ -50,9 +50,9 @@ class NarrowPage(pn.custom.JSComponent):
 
 def make_page() -> pmui.Page:
     """The page of one session of the server: an explorer, its timer, and its end."""
-    if pn.state.session_args.get("theme", [b"default"])[0] not in (b"default", b"dark"):
-        pn.config.param.update(theme="default")  # Panel fails on what is no text
-    pn.extension("tabulator", notifications=True)
+    known = pn.state.session_args.get("theme", [b"default"])[0] in (b"default", b"dark")
+    # Asked for a theme that is no text, Panel fails unless it is told another.
+    pn.extension("tabulator", notifications=True, **({} if known else {"theme": "default"}))
     explorer = Explorer()
     _open_link(explorer)
     explorer.keep_up()
