@@ -18,6 +18,7 @@ WHAT_IF = f"""() => {{ {MODELS}
 def test_the_words_follow_the_pointer_and_a_what_if_is_asked_and_forked(view: View):
     view.choose("Speed", FASTEST)
     view.start.click()
+    view.expect_state("Training", "Finished")  # what is compiled by then may have taken its time
     view.expect_state("Finished")
     page = view.page
     page.get_by_role("tab", name="Why").click()
