@@ -15,7 +15,7 @@ WIDGETS = """() => {
     const walk = root => root.querySelectorAll('*').forEach(element => {
         if (element.matches('input, [role=combobox], [aria-pressed=true]'))
             found.push(`${element.closest('label')?.innerText ?? element.ariaLabel ?? ''}|`
-                + `${element.type === 'checkbox' ? element.checked : element.value}|${element.innerText}`)
+                + `${element.value}|${element.checked}|${element.innerText}`)
         if (element.shadowRoot) walk(element.shadowRoot)
     })
     walk(document)
@@ -31,7 +31,7 @@ def expect_address(view: View, **values: str) -> None:
 
 
 def test_a_link_brings_the_setting_back_exactly(view: View, server: Server, new_page: Callable[..., Page]):
-    view.choose("Scenario", "Heat 2D emulator")
+    view.choose_scenario("Heat 2D emulator")
     expect_address(view, scenario="heat-2d", tau_step="0.9")
     steps = view.page.evaluate("history.length")
     view.choose("Inner solver", "gmres")
