@@ -64,6 +64,8 @@ class Explorer(pn.viewable.Viewer):
         self._aside: Race | None = None  # under way, while its past is looked at
         self._edits: list[list[tuple[Run, dict[str, Any]]]] = []  # and what undoes each
         self.sources = [RunSource() for _ in LOOKS]
+        for place, source in enumerate(self.sources):
+            source.source.name = f"contender {place}"  # to be found by, in the browser
         self._pointer = Pointer([source.source for source in self.sources], self._point)
         self.controls = Controls(self._edit)
         self.beat = Beat(margin=0)

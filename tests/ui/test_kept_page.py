@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
-from ui_helpers import FASTEST, PATIENCE, Server, View
+from ui_helpers import CURVES, FASTEST, PATIENCE, Server, View
 
 pytestmark = pytest.mark.ui
 
@@ -21,11 +21,9 @@ def finished(view: View, **fields: str) -> View:
 
 
 def expect_lengths(view: View, epochs: int) -> None:
-    """Wait until the browser holds the records up to an epoch of both runs, and no more."""
+    """Wait until the browser holds the records up to an epoch of all runs, and no more."""
     view.page.wait_for_function(
-        "epochs => { const models = [...Bokeh.documents[0].all_models];"
-        "return models.filter(model => model.type === 'ColumnDataSource' && model.columns().includes('validation'))"
-        ".every(source => Array.from(source.get_array('epoch')).at(-1) === epochs) }",
+        f"epochs => Object.values(({CURVES})()).every(columns => columns.epoch.at(-1) === epochs)",
         arg=epochs,
         timeout=PATIENCE,
     )

@@ -20,8 +20,10 @@ LIVE = "() => window.Bokeh !== undefined && Bokeh.documents.length > 0 && Bokeh.
 MODELS = "const models = type => [...Bokeh.documents[0].all_models].filter(model => model.type === type);"
 
 CURVES = f"""() => {{ {MODELS}
-    return models('ColumnDataSource').filter(source => source.columns().includes('decision')).map(source =>
-        Object.fromEntries(source.columns().map(name => [name, Array.from(source.get_array(name))])))
+    return Object.fromEntries(models('ColumnDataSource').filter(
+        source => source.name?.startsWith('contender') && source.get_array('epoch')[0] === 0
+    ).map(source => [source.name,
+        Object.fromEntries(source.columns().map(name => [name, Array.from(source.get_array(name))]))]))
 }}"""
 
 TITLES = f"() => {{ {MODELS} return models('Title').map(title => title.text) }}"
@@ -156,13 +158,8 @@ class View:
     @property
     def curves(self) -> dict[str, dict[str, list]]:
         """What the browser holds of the two runs."""
-        sources = [source for source in self.page.evaluate(CURVES) if source["epoch"][0] == 0]
-        assert len(sources) == 2
-        has_thresholds = [any(value == value for value in source["tau_step"]) for source in sources]
-        assert sorted(has_thresholds) == [False, True]
-        return {
-            ("PRDP" if prdp else "full physics"): source for prdp, source in zip(has_thresholds, sources, strict=True)
-        }
+        sources = self.page.evaluate(CURVES)
+        return {"PRDP": sources["contender 0"], "full physics": sources["contender 1"]}
 
     @property
     def race(self) -> str:
