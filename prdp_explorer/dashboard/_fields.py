@@ -109,7 +109,8 @@ class Fields(pn.viewable.Viewer):
         self._controls = pn.Column(sizing_mode="stretch_width", margin=0)
         self._offer(components=False, samples=True)
         self._nothing = pn.pane.HTML(_NOTHING_YET, margin=(8, 20), styles={"min-height": "260px"})
-        self._body = pn.Column(self._nothing, sizing_mode="stretch_width", margin=0)
+        self._body = pn.Column(sizing_mode="stretch_width", margin=0)
+        fill(self._body, self._nothing)
         self._summary = pn.pane.HTML(sizing_mode="stretch_width", margin=(0, 12))
         self.rollout = RolloutPlayer(roll_out)
         self._layout = pn.Column(

@@ -15,6 +15,7 @@ from ._session import locked
 from ._shown import Shown
 from ._source import AXES, DECISIONS, RunSource
 from ._summary import Summary, costs_in_words, errors_in_words, iterations_in_words
+from ._theme import grid
 
 FAIR_BY = {"equal epochs": "epochs", "equal time": "time"}
 """What contenders have in common, in words."""
@@ -40,14 +41,16 @@ class Overview(pn.viewable.Viewer):
         self._sources = sources
         self._shown = Shown(None, kept=False)
         self.curves, self.costs, self.history = Curves(*sources, pointer=pointer), Costs(*sources), History()
-        choice: dict[str, Any] = {"size": "small", "margin": (0, 8)}
+        choice: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width", "margin": (0, 8)}
         self._summaries = Summary(), Summary(), Summary()
         for view, summary in zip(
             (self.curves.error, self.curves.iterations, self.costs.view), self._summaries, strict=True
         ):
             view.append(summary)
-        self.axis = pmui.RadioButtonGroup(label="Drawn over", options=list(AXES), value="epoch", width=400, **choice)
-        self.fairness = pmui.RadioButtonGroup(label="Fair by", options=FAIR_BY, value="epochs", width=260, **choice)
+        self.axis = pmui.RadioButtonGroup(
+            label="Drawn over", options=list(AXES), value="epoch", max_width=460, **choice
+        )
+        self.fairness = pmui.RadioButtonGroup(label="Fair by", options=FAIR_BY, value="epochs", max_width=300, **choice)
         self.axis.param.watch(lambda event: locked(lambda: self.curves.draw_over(event.new)), "value")
         self.fairness.param.watch(lambda _: on_fairness(), "value")
         self._pointed = pn.pane.HTML(
@@ -59,7 +62,7 @@ class Overview(pn.viewable.Viewer):
         third, half = {"md": 6, "lg": 4}, {"md": 12, "lg": 4}
         self._layout = pmui.Grid(
             pmui.Grid(
-                pmui.FlexBox(self.axis, self.fairness, gap="0 24px"),
+                grid((self.axis, {"md": 7}), (self.fairness, {"md": 5})),
                 self._pointed,
                 size={"xs": 12},
             ),
