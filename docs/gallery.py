@@ -28,12 +28,13 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--force-color-profile=srgb")
 
 WIDTH, HEIGHT = 1440, 1000
-HEIGHTS = {"kept-runs": 1250}
+HEIGHTS = {"kept-runs": 1250, "why": 1500, "fields": 1250}
 NARROW = (390, 1250)
 MOST_BYTES = 250_000
 PATIENCE = 300_000
 """Milliseconds that training may take on a slow machine."""
 
+WHY = "Why"
 FIELDS = "Fields"
 RUNS = "Kept runs"
 UP = """() => {
@@ -169,6 +170,9 @@ def _open_tab(page: Page, name: str) -> None:
         for row in rows.all()[1:]:
             row.get_by_role("checkbox").set_checked(True)
         expect(page.get_by_text("Inner iterations K of")).to_be_visible(timeout=PATIENCE)
+    if name.lower() == WHY.lower() and not page.get_by_text("The decisions first differ").is_visible():
+        page.get_by_role("slider", name=re.compile("^What if τ_step")).press("PageDown")
+        expect(page.get_by_text("The decisions first differ")).to_be_visible(timeout=PATIENCE)
     expect(page.get_by_role("main").locator("canvas").filter(visible=True).first).to_be_visible(timeout=PATIENCE)
 
 
