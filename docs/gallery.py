@@ -34,6 +34,9 @@ MOST_BYTES = 250_000
 PATIENCE = 300_000
 """Milliseconds that training may take on a slow machine."""
 
+STILL = 5
+"""Times in a row, half a second apart, that a page looks the same when it stands still: views come one by one."""
+
 WHY = "Why"
 FIELDS = "Fields"
 RUNS = "Kept runs"
@@ -199,11 +202,11 @@ def _shoot(page: Page, name: str, theme: str) -> None:
     page.evaluate(UP)
     page.mouse.move(width / 2, 5)  # where nothing answers to the pointer
     page.wait_for_function(IDLE, timeout=PATIENCE)
-    last, taken = b"", page.screenshot()
-    deadline = time.monotonic() + 30
-    while taken != last and time.monotonic() < deadline:
+    taken, same, deadline = page.screenshot(), 0, time.monotonic() + 60
+    while same < STILL and time.monotonic() < deadline:
         page.wait_for_timeout(500)
         last, taken = taken, page.screenshot()
+        same = same + 1 if taken == last else 0
     picture = Image.open(io.BytesIO(taken)).convert("RGB")
     file = GALLERY / f"{name}-{theme}.png"
     for colors in (256, 128, 64):

@@ -141,7 +141,6 @@ class Explorer(pn.viewable.Viewer):
         """The view of a tab, built if need be."""
         if name not in self.views:
             self.views[name] = self._builders[name]()
-            fill(self._places[name], self.views[name])
         return self.views[name]
 
     def _make_runs(self) -> Any:
@@ -208,6 +207,9 @@ class Explorer(pn.viewable.Viewer):
                 view.look_at(self.shown)
             if hasattr(view, "update"):
                 view.update()
+            if not len(self._places[name]):
+                # Not before: what is changed and then replaced in one go is told to a page that never heard of it.
+                fill(self._places[name], view)
             if (epoch := self.bar.replay.wanted()) is not None:
                 self._seek(epoch)
             self._show_state()

@@ -33,8 +33,17 @@ def test_a_scenario_is_chosen_by_mouse_and_keyboard_and_locked_in_a_race(view: V
     expect(cards.get_by_role("radio")).to_be_disabled()
     view.stop.click()
     view.expect_state("Stopped")
-    view.choose_scenario("Heat 2D emulator")
+    view.choose_scenario("Poisson inverse, 3 parameters")
+    expect(view.field("Epochs")).to_have_value("1500", timeout=PATIENCE)
+
+
+def test_fields_of_another_kind_of_problem_are_there_when_their_tab_is_first_opened(view: View):
+    view.choose_scenario("Poisson inverse, 1 parameter")
+    expect(view.field("Epochs")).to_have_value("180", timeout=PATIENCE)
     view.choose("Speed", FASTEST)
     view.start.click()
-    view.expect_state("Finished", "Compiling", "Training")
-    assert view.inside()["runs"]["PRDP"]["settings"]["scenario"] == "heat-2d"
+    expect(view.status).to_have_text("epoch 180 of 180", timeout=3 * PATIENCE)  # of which much is compiling
+    view.open_tab("Fields")
+    expect(view.main.get_by_text("truth θ = 2")).to_be_visible(timeout=PATIENCE)
+    expect(view.main.locator("canvas").filter(visible=True).first).to_be_visible(timeout=PATIENCE)
+    assert view.inside()["runs"]["PRDP"]["settings"]["scenario"] == "poisson-1"
