@@ -149,6 +149,11 @@ def offered(fields: Fields) -> list[Any]:
     return [cell[0] for cell in row]
 
 
+def body(fields: Fields) -> list[Any]:
+    """What is shown in the place of the figures."""
+    return list(cast(Any, fields._body[0]))
+
+
 def text(layout: Any) -> str:
     """The text of the last of what is laid out."""
     return layout[-1].object
@@ -382,7 +387,7 @@ class TestKinds:
         fields.look_at(shown_of(second))
         fields.update()
         assert images_of(fields) is images
-        assert fields._body[0][0] is images.view
+        assert body(fields)[0] is images.view
         assert fields._controls[0] is controls
 
     def test_each_kind_has_its_view(self):
@@ -400,7 +405,7 @@ class TestKinds:
                 fields.update()
                 shown = fields._fields
                 assert isinstance(shown, kind)
-                assert list(fields._body[0]) == [cast(Any, shown).view]
+                assert body(fields) == [cast(Any, shown).view]
 
     @pytest.mark.parametrize(
         ("problem", "values"),
@@ -455,7 +460,7 @@ class TestKinds:
         assert "appear here" in text(fields._body[0])
         fields.look_at(shown_of(race))
         fields.update()
-        assert list(fields._body[0]) == [images_of(fields).view]
+        assert body(fields) == [images_of(fields).view]
 
     def test_only_controls_that_offer_a_choice_are_there(self):
         fields = Fields(roll_out_nothing)
@@ -820,7 +825,7 @@ class TestParameters:
     def test_fields_are_shown_beside_them_without_the_parameters(self, race: Race):
         keep(race, 0, self.snapshot(5, 5))
         fields = looking_at(race)
-        assert list(fields._body[0]) == [lines_of(fields).view, trajectories_of(fields).view]
+        assert body(fields) == [lines_of(fields).view, trajectories_of(fields).view]
         assert set(columns(lines_of(fields)._sources[PRDP_LABEL])) == {"x", "field_0"}
 
     def test_parameters_alone_are_shown_alone(self):
@@ -828,7 +833,7 @@ class TestParameters:
         keep(race, 0, {"θ": np.array([3.0, 4.0])})
         fields = looking_at(race)
         assert fields._fields is None
-        assert list(fields._body[0]) == [trajectories_of(fields).view]
+        assert body(fields) == [trajectories_of(fields).view]
         fields.sample.value = 2
         assert list(columns(trajectories_of(fields)._marks[PRDP_LABEL])["parameter_0"]) == [4]
 
