@@ -29,9 +29,9 @@ types: .venv/test
 unit: .venv/test
 	$(BIN)/python -m pytest -m "not ui" -n 2 --dist loadfile
 
-# A browser on two busy cores: a test may be tried twice, and the summary then says so.
+# Two at a time, since they mostly wait. A browser on two busy cores: a test may be tried twice, and the summary says so.
 browser: .venv/test
-	$(BIN)/python -m pytest -m ui --reruns 1
+	$(BIN)/python -m pytest -m ui -n 2 --dist loadfile --reruns 1
 
 notebooks: .venv/test
 	PRDP_EXPLORER_STORE=:memory: $(BIN)/python -m pytest --nbmake --nbmake-timeout=300 notebooks

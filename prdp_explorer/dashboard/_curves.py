@@ -143,13 +143,15 @@ class Curves:
         return plot
 
     def _mark_edits(self, plot: figure, column: str) -> None:
-        for source, look in zip(self._sources, LOOKS, strict=False):
-            mark = plot.scatter(
+        marks = [
+            plot.scatter(
                 "epoch", column, source=source.edits, marker="inverted_triangle", size=11, color=look.color,
                 line_color=NEUTRAL_COLOR,
-            )  # fmt: skip
-            self._drawn.append(mark)
-            add_hover(plot, [mark], [("edit", "@message")])
+            )
+            for source, look in zip(self._sources, LOOKS, strict=False)
+        ]  # fmt: skip
+        self._drawn += marks
+        add_hover(plot, marks, [("edit", "@message")])
 
     def _make_error(self) -> pmui.Paper:
         plot = self._make(

@@ -10,7 +10,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
-PATIENCE = 20_000
+PATIENCE = 30_000
 """Milliseconds after which a test gives up waiting for the page."""
 
 FASTEST = "as fast as possible"
