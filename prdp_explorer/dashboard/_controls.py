@@ -66,6 +66,9 @@ class NumberField:
             self._slider.param.watch(lambda event: self._edit(event.new), "value_throttled")
             self._text.param.update(label=label.split(":")[0], sizing_mode=None, width=88)
             self._widgets = [self._slider, self._text]
+        for widget in self._widgets:
+            # Panel waits for more changes before it tells of one; what is watched here comes one by one.
+            widget._debounce = 0  # pyright: ignore[reportAttributeAccessIssue]
         self.view = pmui.Row(*self._widgets, sizing_mode="stretch_width", margin=0)
 
     def show(self, value: float) -> None:

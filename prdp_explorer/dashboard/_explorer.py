@@ -28,6 +28,8 @@ from ._theme import FULL_LABEL, LOOKS, PRDP_LABEL, fill
 from ._why import Why
 
 TICK_MILLISECONDS = 100
+SEEN_AFTER_MILLISECONDS = 40
+"""An edit has acted by then: a compiled call takes about 30 ms."""
 NOTEBOOK_TICK_MILLISECONDS = 250
 
 
@@ -397,6 +399,10 @@ class Explorer(pn.viewable.Viewer):
             raise
         if done:
             self._edits.append(done)
+            document = pn.state.curdoc
+            if document is not None and document.session_context is not None:  # seen sooner than by the timer
+                explorer: weakref.ref[Explorer] = weakref.ref(self)
+                document.add_timeout_callback(lambda: _tick(explorer), SEEN_AFTER_MILLISECONDS)
 
     def _show_state(self) -> None:
         training, first = self.shown.training, self.shown.at(0)
