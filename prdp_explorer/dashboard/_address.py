@@ -7,13 +7,10 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from ..engine import LIMITS, RunSettings, settings_for
+from ..engine import FAIRNESS, LIMITS, RunSettings, settings_for
 from ..problems import SCENARIOS
 from ..refinement import KINDS, PRDP, Constant, Limits, TolerancePRDP
 from ._theme import FULL_LABEL, LOOKS, PRDP_LABEL
-
-FAIRNESS = ("epochs", "time")
-"""What the contenders of a race have equally much of."""
 
 AXES_IN_LINKS = {"epoch": "epoch", "iterations": "inner iterations", "seconds": "seconds"}
 """What the curves are drawn over: in links, which must not change with the words for people, and in those."""

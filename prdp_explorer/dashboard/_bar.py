@@ -117,11 +117,11 @@ class Bar(pn.viewable.Viewer):
             self.pause.param.update(label=label, icon=icon)
         self.replay.update(shown)
         if not shown.runs:
-            _set(self.status, _status_html("Ready", "no run yet"))
-            _set(self.headline, WELCOME)
+            self.status.object = _status_html("Ready", "no run yet")
+            self.headline.object = WELCOME
             return
-        _set(self.status, _status_html(shown.words, f"epoch {shown.epoch} of {shown.epochs}"))
-        _set(self.headline, "<br>".join(_sentences(shown, trouble)))
+        self.status.object = _status_html(shown.words, f"epoch {shown.epoch} of {shown.epochs}")
+        self.headline.object = "<br>".join(_sentences(shown, trouble))
 
 
 def _sentences(shown: Shown, trouble: str | None) -> list[str]:
@@ -136,11 +136,6 @@ def _sentences(shown: Shown, trouble: str | None) -> list[str]:
     if shown.epoch > 0 or not told:
         told += story(shown)
     return told
-
-
-def _set(pane: pn.pane.HTML, text: str) -> None:
-    if pane.object != text:
-        pane.object = text
 
 
 def _status_html(state: str, progress: str) -> str:

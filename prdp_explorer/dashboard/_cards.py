@@ -43,7 +43,6 @@ class ScenarioCards(pn.custom.JSComponent):
 
     - `value`: the id of the scenario chosen.
     - `disabled`: whether it cannot be changed now, for the reason that `locked` says in words.
-    - `values`: the ids to choose from.
     """
 
     value = param.Selector(objects=list(SCENARIOS))
@@ -126,7 +125,3 @@ class ScenarioCards(pn.custom.JSComponent):
 
     def __init__(self, **params):
         super().__init__(cards=[_card(scenario) for scenario in SCENARIOS.values()], **params)
-
-    @property
-    def values(self) -> list[str]:
-        return list(SCENARIOS)

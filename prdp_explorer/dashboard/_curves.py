@@ -6,10 +6,10 @@ import panel_material_ui as pmui
 from bokeh.models import ColumnDataSource, GlyphRenderer, LogTicker, Range1d
 from bokeh.plotting import figure
 
-from ._fields_images import round_up
 from ._pointer import Pointer
 from ._source import AXES, RunSource
 from ._theme import (
+    EDIT_MARK,
     FULL_LABEL,
     IC_SAVING_COLOR,
     LOOKS,
@@ -17,12 +17,14 @@ from ._theme import (
     PR_SAVING_COLOR,
     PRDP_COLOR,
     PRDP_LABEL,
+    add_edit_marks,
     add_hover,
     as_pane,
     card,
     legend,
     legend_html,
     make_figure,
+    round_up,
     whole_decades,
 )
 
@@ -31,8 +33,6 @@ SAVING_MARKS = (
     ("hatched", IC_SAVING_COLOR, "saved by never converging fully (IC)"),
 )
 """What was saved, in a legend."""
-
-_EDIT_MARK = ("inverted", NEUTRAL_COLOR, "an edit: point at it")
 
 
 class Curves:
@@ -69,7 +69,7 @@ class Curves:
     def name(self, *names: str) -> None:
         """Say in the legends what is compared, by place; an empty name is left out."""
         lines = [(look.dash, look.color, name) for look, name in zip(LOOKS, names, strict=False) if name]
-        self._error_legend.object = legend_html(*lines, _EDIT_MARK)
+        self._error_legend.object = legend_html(*lines, EDIT_MARK)
         self._iterations_legend.object = legend_html(
             *((dash, color, f"K of {name}") for dash, color, name in lines),
             *(SAVING_MARKS if names[:1] != ("",) else ()),
@@ -142,17 +142,6 @@ class Curves:
             self._pointer.attach(plot, any_axis=True)
         return plot
 
-    def _mark_edits(self, plot: figure, column: str) -> None:
-        marks = [
-            plot.scatter(
-                "epoch", column, source=source.edits, marker="inverted_triangle", size=11, color=look.color,
-                line_color=NEUTRAL_COLOR,
-            )
-            for source, look in zip(self._sources, LOOKS, strict=False)
-        ]  # fmt: skip
-        self._drawn += marks
-        add_hover(plot, marks, [("edit", "@message")])
-
     def _make_error(self) -> pmui.Paper:
         plot = self._make(
             "Same accuracy? Validation error", "relative error (log scale)", y_axis_type="log", y_range=self._errors
@@ -164,7 +153,7 @@ class Curves:
         ]
         self._drawn += lines
         add_hover(plot, lines, [("epoch", "@epoch"), ("error", "@validation{0.0000}"), ("K", "@iterations")])
-        self._mark_edits(plot, "validation")
+        self._drawn += add_edit_marks(plot, "validation", [source.edits for source in self._sources])
         return card(as_pane(plot), self._error_legend)
 
     def _make_iterations(self) -> pmui.Paper:
@@ -186,7 +175,7 @@ class Curves:
         ]  # fmt: skip
         self._drawn += [self._pr_area, *steps]
         add_hover(plot, steps, [("epoch", "@epoch"), ("K", "@iterations"), ("decision", "@decision")])
-        self._mark_edits(plot, "iterations")
+        self._drawn += add_edit_marks(plot, "iterations", [source.edits for source in self._sources])
         return card(as_pane(plot), self._iterations_legend)
 
     def ratios(self) -> pmui.Paper:

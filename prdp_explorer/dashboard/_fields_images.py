@@ -28,6 +28,7 @@ from ._theme import (
     make_figure,
     make_image_figure,
     name_contender,
+    round_up,
     see_through,
 )
 
@@ -38,7 +39,6 @@ ERROR = "error"
 Compared = tuple[str, str] | None
 """The names of a result and of its truth."""
 
-_STEPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 _COARSE_STEPS = (1.0, 2.0, 5.0)
 
 
@@ -320,9 +320,3 @@ def round_interval(low: float, high: float) -> tuple[float, float]:
     step = round_up(max((high - low) / 10, 1e-6 * high))
     start = math.floor(low / step)
     return start * step, max(math.ceil(high / step), start + 1) * step
-
-
-def round_up(value: float, steps: Sequence[float] = _STEPS) -> float:
-    """The smallest of these steps, times a power of ten, that is at least as large as a positive value."""
-    digit = 10.0 ** math.floor(math.log10(value))
-    return next((step * digit for step in steps if step * digit >= value), 10 * digit)

@@ -10,8 +10,19 @@ import panel as pn
 from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, Range1d
 from bokeh.plotting import figure
 
-from ._fields_images import ERROR, Compared, Size, as_sent, error_label, round_up, with_error
-from ._theme import FIELD_COLORS, NEUTRAL_COLOR, Look, as_pane, grid, legend, make_figure, see_through, set_title
+from ._fields_images import ERROR, Compared, Size, as_sent, error_label, with_error
+from ._theme import (
+    FIELD_COLORS,
+    NEUTRAL_COLOR,
+    Look,
+    as_pane,
+    grid,
+    legend,
+    make_figure,
+    round_up,
+    see_through,
+    set_title,
+)
 
 _BETWEEN = (
     ("solid", FIELD_COLORS[1]),

@@ -9,9 +9,9 @@ from bokeh.models import ColumnDataSource, HoverTool, Range1d, Span
 from bokeh.plotting import figure
 
 from ..engine import Snapshot
-from ._fields_images import as_sent, round_up
+from ._fields_images import as_sent
 from ._pointer import Pointer
-from ._theme import NEUTRAL_COLOR, Look, as_pane, grid, legend, make_figure, see_through
+from ._theme import NEUTRAL_COLOR, Look, as_pane, grid, legend, make_figure, round_up, see_through
 
 _WIDTHS = (2, 4)
 """The first contender is drawn over wider lines of the others, so that all are seen where they agree."""

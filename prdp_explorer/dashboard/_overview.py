@@ -15,7 +15,7 @@ from ._session import locked
 from ._shown import Shown
 from ._source import AXES, DECISIONS, RunSource
 from ._summary import Summary, costs_in_words, errors_in_words, iterations_in_words
-from ._theme import grid
+from ._theme import grid, tab_grid
 
 FAIR_BY = {"equal epochs": "epochs", "equal time": "time"}
 """What contenders have in common, in words."""
@@ -60,25 +60,13 @@ class Overview(pn.viewable.Viewer):
             styles={"min-height": "1.6em"},
         )
         third, half = {"md": 6, "lg": 4}, {"md": 12, "lg": 4}
-        self._layout = pmui.Grid(
-            pmui.Grid(
-                grid((self.axis, {"md": 7}), (self.fairness, {"md": 5})),
-                self._pointed,
-                size={"xs": 12},
-            ),
-            *(
-                pmui.Grid(view, size={"xs": 12, **size})
-                for view, size in (
-                    (self.curves.error, third),
-                    (self.curves.iterations, third),
-                    (self.costs.view, half),
-                    (self.history, {}),
-                )
-            ),
-            container=True,
-            spacing=1.25,
-            sizing_mode="stretch_width",
-            margin=10,
+        choosers = grid((self.axis, {"md": 7}), (self.fairness, {"md": 5}))
+        self._layout = tab_grid(
+            (pn.Column(choosers, self._pointed, sizing_mode="stretch_width", margin=0), {}),
+            (self.curves.error, third),
+            (self.curves.iterations, third),
+            (self.costs.view, half),
+            (self.history, {}),
         )
 
     def __panel__(self) -> pmui.Grid:

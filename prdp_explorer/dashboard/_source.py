@@ -115,9 +115,7 @@ class RunSource:
         """What is shown of these records: always the last, so that none waits for others."""
         if self._stride == 1:
             return rows
-        by_count = np.isnan(rows["next_rtol"])
-        changes = np.where(by_count, rows["next_iterations"] > rows["iterations"], rows["next_rtol"] < rows["rtol"])
-        refinements = np.flatnonzero(changes)
+        refinements = np.flatnonzero(raises_level(rows))
         starts = np.arange(0, len(rows), self._stride)
         errors = np.full((len(starts), self._stride), np.nan)
         errors.flat[: len(rows)] = rows["validation"]
@@ -129,6 +127,12 @@ class RunSource:
             np.append(starts[1:], len(rows)) - 1,
         ]
         return rows[np.unique(np.concatenate(kept))]
+
+
+def raises_level(rows: np.ndarray) -> np.ndarray:
+    """After which of these records K is larger than before or, where a tolerance is refined, that is smaller."""
+    by_count = np.isnan(rows["next_rtol"])
+    return np.where(by_count, rows["next_iterations"] > rows["iterations"], rows["next_rtol"] < rows["rtol"])
 
 
 def _columns(rows: np.ndarray) -> dict[str, Any]:

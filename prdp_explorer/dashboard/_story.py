@@ -27,7 +27,7 @@ def story(shown: Shown) -> list[str]:
     reference = rows[runs.index(full)]
     (first, row), *others = compared
     return [
-        _by_time(first, row, full, reference) if by_time else _by_epochs(first, row, full, reference),
+        _compared(first, row, full, reference, by_time),
         *(_in_short(run, row, full, reference, by_time) for run, row in others),
     ]
 
@@ -56,29 +56,22 @@ def _alone(run: Run, row: Any) -> str:
     )
 
 
-def _by_epochs(run: Run, row: Any, full: Run, reference: Any) -> str:
+def _compared(run: Run, row: Any, full: Run, reference: Any, by_time: bool) -> str:
     if not _comparable(row, reference):
         return _NO_NUMBERS
     name, other = html.escape(run.label), html.escape(full.label)
-    iterations = f"<b>{_share(row, reference, 'cumulative_iterations')}</b> of the inner iterations"
-    seconds = f" and <b>{_share(row, reference, 'cumulative_seconds')}</b> of the seconds"
     apart = run.timed_in != full.timed_in
-    return (
-        f"{_epochs(row)} {name} has spent {iterations}{'' if apart else seconds} of {other}, and its error is "
-        f"<b>{_times(row, reference)}</b> that of {other}.{_APART if apart else ''}"
-    )
-
-
-def _by_time(run: Run, row: Any, full: Run, reference: Any) -> str:
-    if not _comparable(row, reference):
-        return _NO_NUMBERS
-    name, other = html.escape(run.label), html.escape(full.label)
-    seconds = max(row["cumulative_seconds"], reference["cumulative_seconds"])
-    return (
-        f"With {seconds:.3g} seconds each {name} has done <b>{row['epoch']}</b> epochs and {other} "
-        f"<b>{reference['epoch']}</b>, and its error is <b>{_times(row, reference)}</b> that of {other}."
-        f"{_APART if run.timed_in != full.timed_in else ''}"
-    )
+    if by_time:
+        seconds = max(row["cumulative_seconds"], reference["cumulative_seconds"])
+        spent = (
+            f"With {seconds:.3g} seconds each {name} has done <b>{row['epoch']}</b> epochs and {other} "
+            f"<b>{reference['epoch']}</b>"
+        )
+    else:
+        seconds = "" if apart else f" and <b>{_share(row, reference, 'cumulative_seconds')}</b> of the seconds"
+        iterations = f"<b>{_share(row, reference, 'cumulative_iterations')}</b> of the inner iterations"
+        spent = f"{_epochs(row)} {name} has spent {iterations}{seconds} of {other}"
+    return f"{spent}, and its error is <b>{_times(row, reference)}</b> that of {other}.{_APART if apart else ''}"
 
 
 def _in_short(run: Run, row: Any, full: Run, reference: Any, by_time: bool) -> str:

@@ -1,13 +1,14 @@
 """Colours that mean the same in every view, and the look that all figures share."""
 
 import html
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
-from bokeh.models import GlyphRenderer, HoverTool, Title
+from bokeh.models import ColumnDataSource, GlyphRenderer, HoverTool, Title
 from bokeh.palettes import Viridis256, interp_palette
 from bokeh.plotting import figure
 
@@ -146,6 +147,15 @@ def whole_decades(smallest: float, largest: float) -> tuple[float, float]:
     return float(start), float(10.0 ** np.floor(np.log10(largest) + 1))
 
 
+_STEPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+
+
+def round_up(value: float, steps: Sequence[float] = _STEPS) -> float:
+    """The smallest of these steps, times a power of ten, that is at least as large as a positive value."""
+    digit = 10.0 ** math.floor(math.log10(value))
+    return next((step * digit for step in steps if step * digit >= value), 10 * digit)
+
+
 def set_title(plot: figure, text: str) -> None:
     """Change the title of a figure."""
     if isinstance(plot.title, Title):
@@ -157,18 +167,41 @@ def add_hover(plot: figure, renderers: Sequence[GlyphRenderer], tooltips: list[t
     plot.add_tools(HoverTool(renderers=list(renderers), tooltips=tooltips))
 
 
+EDIT_MARK = ("inverted", NEUTRAL_COLOR, "an edit: point at it")
+"""What `add_edit_marks` draws, in a legend."""
+
+
+def add_edit_marks(plot: figure, column: str, sources: Sequence[ColumnDataSource]) -> list[GlyphRenderer]:
+    """Mark where contenders were edited, by place, and tell under the pointer what was changed."""
+    marks = [
+        plot.scatter(
+            "epoch", column, source=source, marker="inverted_triangle", size=11, color=look.color,
+            line_color=NEUTRAL_COLOR,
+        )
+        for source, look in zip(sources, LOOKS, strict=False)
+    ]  # fmt: skip
+    add_hover(plot, marks, [("edit", "@message")])
+    return marks
+
+
 def as_pane(plot: figure) -> pn.pane.Bokeh:
     """A figure as something that Panel lays out and colours light or dark."""
     return pn.pane.Bokeh(plot, sizing_mode="stretch_width", height=plot.height, margin=0)
 
 
-def grid(*cells: tuple[Any, dict[str, int]]) -> pmui.Grid:
+def grid(*cells: tuple[Any, dict[str, int]], **options: Any) -> pmui.Grid:
     """Cells of twelfths of the width by Material UI breakpoint, below each other on pages narrower than any given."""
     return pmui.Grid(
         *(pmui.Grid(view, size={"xs": 12, **sizes}) for view, sizes in cells),
         container=True,
         sizing_mode="stretch_width",
+        **options,
     )
+
+
+def tab_grid(*cells: tuple[Any, dict[str, int]]) -> pmui.Grid:
+    """`grid` of the cards that fill a tab."""
+    return grid(*cells, spacing=1.25, margin=10)
 
 
 def make_image_figure(title: str, x_label: str, y_label: str, **options: Any) -> figure:

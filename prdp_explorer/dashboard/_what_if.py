@@ -241,12 +241,8 @@ class WhatIfCard(pn.viewable.Viewer):
         self.back.disabled = not self.changes
 
     def _write(self, sentence: str, note: str) -> None:
-        shown = f'<div role="status" style="font-size:14px;line-height:1.5">{sentence}</div>'
-        if self.sentence.object != shown:
-            self.sentence.object = shown
-        small = f'<span style="font-size:12px;opacity:.8">{html.escape(note)}</span>'
-        if self.note.object != small:
-            self.note.object = small
+        self.sentence.object = f'<div role="status" style="font-size:14px;line-height:1.5">{sentence}</div>'
+        self.note.object = f'<span style="font-size:12px;opacity:.8">{html.escape(note)}</span>'
 
     def _fork(self) -> None:
         """Fork the run where the answer first differs from it, with what the answer was asked with."""

@@ -13,7 +13,7 @@ from ..engine import Engine, WhatIf, as_records
 from ._pointer import Pointer
 from ._session import locked
 from ._shown import Contender, Shown
-from ._theme import CONTROL, card, contender_heading, name_contender
+from ._theme import CONTROL, card, contender_heading, name_contender, tab_grid
 from ._what_if import WhatIfCard
 from ._why_figures import WhyFigures
 from ._why_source import changes_level
@@ -56,18 +56,11 @@ class Why(pn.viewable.Viewer):
         )
         self.table = pn.pane.HTML(sizing_mode="stretch_width", margin=0)
         figures = self.figures
-        half = {"xs": 12, "lg": 6}
-        cells = (
-            (card(self.contender, self._heading, self.decision), {"xs": 12}),
+        half = {"lg": 6}
+        self._layout = tab_grid(
+            (card(self.contender, self._heading, self.decision), {}),
             (_below_each_other(figures.metric.view, figures.plateau.view, figures.checkpoint.view), half),
             (_below_each_other(figures.levels_view, self.what_if, card(self.table)), half),
-        )
-        self._layout = pmui.Grid(
-            *(pmui.Grid(view, size=size) for view, size in cells),
-            container=True,
-            spacing=1.25,
-            sizing_mode="stretch_width",
-            margin=10,
         )
 
     def __panel__(self) -> pmui.Grid:
@@ -130,7 +123,7 @@ class Why(pn.viewable.Viewer):
         log = np.zeros(0) if contender is None else contender.run.log.read()
         if contender is None or not len(log):
             self._heading.object = ""
-            _write(self.decision, "Start a race: each decision of its controller is explained here.")
+            self.decision.object = "Start a race: each decision of its controller is explained here."
             return
         pointed = self._epoch is not None and self._epoch < len(log)
         epoch = int(self._epoch) if pointed and self._epoch is not None else len(log) - 1
@@ -140,7 +133,7 @@ class Why(pn.viewable.Viewer):
         name_contender(
             self._heading, contender.look, f"{contender.label}, after epoch {epoch} ({which}): what was decided?"
         )
-        _write(self.decision, decision_html(record, log, values))
+        self.decision.object = decision_html(record, log, values)
         self.figures.mark(epoch, int(values.get("window", 0)))
 
     def _list(self) -> None:
@@ -160,7 +153,7 @@ class Why(pn.viewable.Viewer):
 
     def _write_table(self) -> None:
         level = "tolerance" if self.figures.by_tolerance else "K"
-        _write(self.table, table_html(list(self._rows), level))
+        self.table.object = table_html(list(self._rows), level)
 
     def _show_what_if(self, what_if: WhatIf | None) -> None:
         self.figures.show_what_if(what_if)
@@ -184,8 +177,3 @@ class Why(pn.viewable.Viewer):
 
 def _below_each_other(*views: Any) -> pn.Column:
     return pn.Column(*views, sizing_mode="stretch_width", margin=0, styles={"gap": "10px"})
-
-
-def _write(pane: pn.pane.HTML, text: str) -> None:
-    if pane.object != text:
-        pane.object = text

@@ -13,12 +13,13 @@ from ._pointer import Pointer
 from ._shown import Contender
 from ._summary import Summary
 from ._theme import (
+    EDIT_MARK,
     IC_SAVING_COLOR,
     LOOKS,
     NEUTRAL_COLOR,
     PR_SAVING_COLOR,
     WHAT_IF_COLOR,
-    add_hover,
+    add_edit_marks,
     as_pane,
     card,
     fill,
@@ -230,12 +231,7 @@ class WhyFigures:
         plot.scatter("epoch", f"refined_{name}", source=data, marker="triangle", size=10, color=PR_SAVING_COLOR)
         plot.scatter("epoch", f"refined_{name}", source=self.what_if, **WHAT_IF_MARK)
         if name == "iterations":
-            edits = plot.scatter(
-                "epoch", name, source=self.source.edits, marker="inverted_triangle", size=11,
-                line_color=NEUTRAL_COLOR,
-            )  # fmt: skip
-            add_hover(plot, [edits], [("edit", "@message")])
-            self._edits = edits
+            (self._edits,) = add_edit_marks(plot, name, [self.source.edits])
         return plot
 
     def _add(self, line: GlyphRenderer, *, dashed: bool = False) -> None:
@@ -274,7 +270,7 @@ class WhyFigures:
             ("triangle", PR_SAVING_COLOR, "refined"),
             ("dashed", WHAT_IF_COLOR, f"{level} {what_if}"),
             ("cross", WHAT_IF_COLOR, "would refine"),
-            *([] if self.by_tolerance else [("inverted", NEUTRAL_COLOR, "an edit: point at it")]),
+            *([] if self.by_tolerance else [EDIT_MARK]),
         )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Run, WhatIf, history_of
-from ._source import MOST_POINTS, RunSource
+from ._source import MOST_POINTS, RunSource, raises_level
 
 
 class DecisionSource(RunSource):
@@ -83,9 +83,7 @@ _REFINED = {
 
 def changes_level(rows: np.ndarray) -> np.ndarray:
     """Which of these records refined what K or the tolerance was, rather than being at the bound of it already."""
-    by_count = np.isnan(rows["next_rtol"])
-    raised = np.where(by_count, rows["next_iterations"] > rows["iterations"], rows["next_rtol"] < rows["rtol"])
-    return rows["refined"] & raised
+    return rows["refined"] & raises_level(rows)
 
 
 def _checkpoints(epochs: np.ndarray, log: np.ndarray, start: float) -> np.ndarray:

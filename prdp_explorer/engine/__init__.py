@@ -20,6 +20,7 @@ from ._python import python_lines as python_lines
 from ._python import race_lines as race_lines
 from ._rollouts import Rollout as Rollout
 from ._run import ENDED as ENDED
+from ._run import FAIRNESS as FAIRNESS
 from ._run import Race as Race
 from ._run import Run as Run
 from ._run import Watch as Watch

@@ -1,15 +1,18 @@
 """What the tests of the dashboard's parts share."""
 
-from collections.abc import Iterator
+import sys
 
 import pytest
 
-from prdp_explorer.dashboard import _controls
+from prdp_explorer.dashboard import _session
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The notifications that a person would have seen."""
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The notifications that a person would have seen, whichever part of the page they come from."""
     messages: list[str] = []
-    monkeypatch.setattr(_controls, "notify", messages.append)
-    yield messages
+    notify = _session.notify
+    for name, module in list(sys.modules.items()):
+        if name.startswith("prdp_explorer.dashboard.") and getattr(module, "notify", None) is notify:
+            monkeypatch.setattr(module, "notify", messages.append)
+    return messages

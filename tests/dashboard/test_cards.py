@@ -21,7 +21,7 @@ def test_every_scenario_has_a_small_picture_that_asks_no_server(scenario: str):
 
 def test_the_cards_are_the_scenarios_in_their_own_words():
     cards = ScenarioCards()
-    assert [card["id"] for card in cards.cards] == list(SCENARIOS) == cards.values
+    assert [card["id"] for card in cards.cards] == list(SCENARIOS)
     for card, scenario in zip(cards.cards, SCENARIOS.values(), strict=True):
         assert (card["title"], card["summary"], card["teaches"]) == (scenario.title, scenario.summary, scenario.teaches)
         assert card["picture"] == picture(scenario.id)

@@ -9,6 +9,7 @@ from dashboard_helpers import made_up_race
 from panel.util import edit_readonly
 
 from prdp_explorer import PRDP, Constant
+from prdp_explorer.dashboard._cards import ScenarioCards
 from prdp_explorer.dashboard._controls import FULL_LABEL, MODES, PRDP_LABEL, REFINES, Controls, NumberField
 from prdp_explorer.engine import LIMITS, RunSettings, settings_for, unsuited_combination
 from prdp_explorer.problems import SCENARIOS
@@ -264,7 +265,7 @@ class TestScenarios:
             widget = choose.choice(
                 [controls.scenario, controls.preset, controls.solver, controls.differentiation, controls.refines]
             )
-            widget.value = choose.choice(list(widget.values))
+            widget.value = choose.choice(list(SCENARIOS if isinstance(widget, ScenarioCards) else widget.values))
             if widget is not controls.differentiation:
                 assert edits == []
             edits.clear()

@@ -17,12 +17,12 @@ from prdp_explorer import PRDP, Constant, Problem, Race, Run
 from prdp_explorer.dashboard import _following
 from prdp_explorer.dashboard._controls import FULL_LABEL, PRDP_LABEL
 from prdp_explorer.dashboard._fields import Fields
-from prdp_explorer.dashboard._fields_images import ERROR, ColorScale, FieldImage, Images, round_interval, round_up
+from prdp_explorer.dashboard._fields_images import ERROR, ColorScale, FieldImage, Images, round_interval
 from prdp_explorer.dashboard._fields_lines import Lines, styles_of
 from prdp_explorer.dashboard._fields_parameters import MOST_POINTS, Parameters
 from prdp_explorer.dashboard._fields_slices import Slices
 from prdp_explorer.dashboard._shown import Shown
-from prdp_explorer.dashboard._theme import DIVERGING_PALETTE, LOOKS, SEQUENTIAL_PALETTE
+from prdp_explorer.dashboard._theme import DIVERGING_PALETTE, LOOKS, SEQUENTIAL_PALETTE, round_up
 from prdp_explorer.engine import Log, Rollout, Snapshot, settings_for
 
 LABELS = (PRDP_LABEL, FULL_LABEL)

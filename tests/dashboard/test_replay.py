@@ -11,7 +11,7 @@ import pytest
 from dashboard_helpers import PATIENCE, click, columns, made_up_race, tick_until
 
 from prdp_explorer import PRDP, Constant, Engine, Race
-from prdp_explorer.dashboard import Explorer, _explorer
+from prdp_explorer.dashboard import Explorer
 from prdp_explorer.dashboard._shown import Shown
 from prdp_explorer.dashboard._theme import FULL_LABEL, PRDP_LABEL
 from prdp_explorer.engine import Store, settings_for
@@ -24,13 +24,6 @@ def explorer(tmp_path: Path) -> Iterator[Explorer]:
     engine = Engine(Store(tmp_path / "runs.sqlite"))
     yield Explorer(engine)
     engine.close()
-
-
-@pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    messages: list[str] = []
-    monkeypatch.setattr(_explorer, "notify", messages.append)
-    return messages
 
 
 def raced(explorer: Explorer) -> Race:

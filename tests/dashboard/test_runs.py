@@ -27,13 +27,6 @@ def store() -> Store:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    messages: list[str] = []
-    monkeypatch.setattr(_runs, "notify", messages.append)
-    return messages
-
-
-@pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The time that the view goes by."""
     clock = SimpleNamespace(now=1000.0)

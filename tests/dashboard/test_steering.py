@@ -8,20 +8,11 @@ import pytest
 from dashboard_helpers import click, columns, made_up_race, made_up_rows, tick_until
 
 from prdp_explorer import Engine
-from prdp_explorer.dashboard import Explorer, _explorer, _further
+from prdp_explorer.dashboard import Explorer
 from prdp_explorer.dashboard._curves import AXIS_LABELS
 from prdp_explorer.dashboard._source import AXES
 from prdp_explorer.dashboard._theme import FULL_LABEL, PRDP_LABEL
 from prdp_explorer.engine import Event
-
-
-@pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The notifications that a person would have seen."""
-    messages: list[str] = []
-    for module in (_explorer, _further):
-        monkeypatch.setattr(module, "notify", messages.append)
-    return messages
 
 
 @pytest.fixture

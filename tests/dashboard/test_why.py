@@ -58,13 +58,6 @@ def forks() -> list[Any]:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    messages: list[str] = []
-    monkeypatch.setattr(_what_if, "notify", messages.append)
-    return messages
-
-
-@pytest.fixture
 def why(engine: Any, forks: list[Any]) -> Why:
     pointer = Pointer([ColumnDataSource({"epoch": []})], lambda epoch: view.point_at(epoch))
     view = Why(engine, pointer, lambda *asked: forks.append(asked))
