@@ -17,20 +17,16 @@ import argparse
 import json
 import os
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import served
+from served import EPOCHS, Server, begin_race, serve
 
-EPOCHS = 100_000
 LATE = 20_000
 RECORD_CLAIM = 250
 PRESS_CLAIM = 200
@@ -84,18 +80,18 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", help="write the milliseconds")
     options = parser.parse_args()
     found: dict[str, list[float]] = {}
-    with _server() as server, _page(server.address) as page:
+    with served.server(__file__, port=5918) as server, served.page(server.address) as page:
         assert page.evaluate(LISTEN), "no columns of a run in the page"
         # While nothing moves, since later these elements are written anew all the time.
         page.get_by_role("textbox", name=re.compile("^τ_step")).evaluate("field => { window.tauStep = field }")
         page.get_by_role("log").evaluate("log => { window.happened = log.getRootNode() }")
         server.ask("resume")
         found["record, at the start"] = _records(server, page, options.seconds)
-        while server.epoch < LATE:
+        while int(server.ask("epoch")) < LATE:
             time.sleep(0.5)
         found[f"record, after epoch {LATE:,}"] = _records(server, page, options.seconds)
         presses = _presses(page, options.presses)
-        ended = server.epoch >= EPOCHS
+        ended = int(server.ask("epoch")) >= EPOCHS
     found["key press, value"] = [press["value"] for press in presses if "value" in press]
     found["key press, what happened"] = [press["line"] for press in presses if "line" in press]
     for name, values in found.items():
@@ -122,7 +118,7 @@ def _tell(name: str, values: Sequence[float], claim: float) -> None:
     )
 
 
-def _records(server: "_Server", page: Any, seconds: float) -> list[float]:
+def _records(server: Server, page: Any, seconds: float) -> list[float]:
     """The milliseconds of the records that reached the browser within a window."""
     page.evaluate("() => { window.arrivals.length = 0 }")
     server.ask("appended")
@@ -136,8 +132,6 @@ def _records(server: "_Server", page: Any, seconds: float) -> list[float]:
 
 def _presses(page: Any, count: int) -> list[dict[str, float]]:
     """The milliseconds from each key press on."""
-    import re
-
     page.evaluate(WATCH_PRESSES)
     page.get_by_role("slider", name=re.compile("τ_step")).focus()
     pauses = np.random.default_rng(0).uniform(900, 1100, count)
@@ -147,60 +141,10 @@ def _presses(page: Any, count: int) -> list[dict[str, float]]:
     return page.evaluate("() => window.presses")
 
 
-class _Server:
-    """The process that serves and trains, asked over its standard input and output."""
-
-    def __init__(self, process: subprocess.Popen[str], port: int):
-        self._process = process
-        assert process.stdout is not None
-        race = process.stdout.readline().strip()
-        assert race, "the server did not start"
-        self.address = f"http://localhost:{port}/explorer?race={race}"
-
-    def ask(self, command: str) -> str:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(f"{command}\n")
-        self._process.stdin.flush()
-        return self._process.stdout.readline()
-
-    @property
-    def epoch(self) -> int:
-        return int(self.ask("epoch"))
-
-
-@contextmanager
-def _server() -> Iterator[_Server]:
-    port = 5918
-    with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
-            [sys.executable, __file__, "--serve", str(port)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={
-                **os.environ,
-                "PRDP_EXPLORER_CACHE": folder,
-                "PRDP_EXPLORER_STORE": str(Path(folder) / "runs.sqlite"),
-            },
-        )
-        try:
-            yield _Server(process, port)
-        finally:
-            process.kill()
-            process.wait()
-
-
 def _serve(port: int) -> None:
-    """In the server process: serve the explorer and answer questions about the one race."""
-    import panel as pn
-
-    from prdp_explorer import Constant
-    from prdp_explorer.dashboard import make_page
-    from prdp_explorer.dashboard._explorer import shared_engine
-
-    race = shared_engine().race("heat-1d", {"PRDP": None, "full physics": Constant()}, epochs=EPOCHS)
+    """In the server process: serve a race that has not begun, and note when its records are appended."""
+    race = begin_race()
     race.pause()
-    race.watch()  # so that it goes on should the page leave
     run, _ = race.runs.values()
     appended: list[tuple[int, float]] = []
     append = run.log.append
@@ -217,36 +161,7 @@ def _serve(port: int) -> None:
         del appended[:-1]
         return told
 
-    answers = {
-        "resume": lambda: race.resume() or "",
-        "epoch": lambda: str(run.epoch),
-        "appended": take,
-    }
-
-    def answer() -> None:
-        print(race.id, flush=True)
-        for line in sys.stdin:
-            print(answers[line.strip()](), flush=True)
-
-    threading.Thread(target=answer, daemon=True).start()
-    pn.serve({"explorer": make_page}, port=port, address="localhost", show=False, verbose=False)
-
-
-@contextmanager
-def _page(address: str) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=executable, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        page.goto(address)
-        page.get_by_role("button", name="Resume").wait_for()
-        page.wait_for_function("() => Bokeh.documents[0].is_idle")
-        yield page
-        browser.close()
+    serve(port, race, {"resume": lambda: race.resume() or "", "epoch": lambda: str(run.epoch), "appended": take})
 
 
 if __name__ == "__main__":

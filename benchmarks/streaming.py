@@ -20,17 +20,17 @@ import json
 import os
 import re
 import statistics
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import served
+from served import Server, begin_race, page, serve
+
 CLAIM = 0.90
-EPOCHS = 100_000
 
 
 def main() -> int:
@@ -46,14 +46,14 @@ def main() -> int:
         kinds["browser"] = _chromium
     rates: dict[str, list[float]] = {"headless": [], **{kind: [] for kind in kinds}}
     shares: dict[str, list[float]] = {kind: [] for kind in kinds}
-    with _server() as server:
-        before = server.rate(options.seconds)
+    with served.server(__file__, port=5917) as server:
+        before = _rate(server, options.seconds)
         rates["headless"].append(before)
         for kind, watcher in list(kinds.items()) * options.repeats:
             with watcher(server.address):
-                during = server.rate(options.seconds)
+                during = _rate(server, options.seconds)
             time.sleep(1.0)  # the session ends
-            after = server.rate(options.seconds)
+            after = _rate(server, options.seconds)
             rates["headless"].append(after)
             rates[kind].append(during)
             shares[kind].append(2 * during / (before + after))
@@ -70,75 +70,26 @@ def main() -> int:
     return 0
 
 
-class _Server:
-    """The process that serves and trains, asked for its epoch count over its standard input and output."""
-
-    def __init__(self, process: subprocess.Popen[str], port: int, race: str):
-        self._process = process
-        self.address = f"http://localhost:{port}/explorer?race={race}"
-
-    def rate(self, seconds: float) -> float:
-        """Epochs a second over a window."""
-        first, began = self._epochs(), time.perf_counter()
-        time.sleep(seconds)
-        last, ended = self._epochs(), time.perf_counter()
-        return (last - first) / (ended - began)
-
-    def _epochs(self) -> int:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write("epochs\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-
-@contextmanager
-def _server() -> Iterator[_Server]:
-    port = 5917
-    with tempfile.TemporaryDirectory() as cache:
-        process = subprocess.Popen(
-            [sys.executable, __file__, "--serve", str(port)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={
-                **os.environ,
-                "PRDP_EXPLORER_CACHE": cache,
-                "PRDP_EXPLORER_STORE": str(Path(cache) / "runs.sqlite"),
-            },
-        )
-        try:
-            assert process.stdout is not None
-            race = process.stdout.readline().strip()
-            assert race, "the server did not start"
-            yield _Server(process, port, race)
-        finally:
-            process.kill()
-            process.wait()
+def _rate(server: Server, seconds: float) -> float:
+    """Epochs a second over a window."""
+    first, began = int(server.ask("epochs")), time.perf_counter()
+    time.sleep(seconds)
+    last, ended = int(server.ask("epochs")), time.perf_counter()
+    return (last - first) / (ended - began)
 
 
 def _serve(port: int) -> None:
-    """In the server process: serve the explorer, each page watching the one race, and answer with its epochs."""
-    import panel as pn
-
-    from prdp_explorer import Constant
-    from prdp_explorer.dashboard import make_page
-    from prdp_explorer.dashboard._explorer import shared_engine
-
-    engine = shared_engine()
-    race = engine.race("heat-1d", {"PRDP": None, "full physics": Constant()}, epochs=EPOCHS)
-    race.watch()  # so that it goes on when a page leaves
+    """In the server process: serve a race that is under way, and count its epochs."""
+    race = begin_race()
     run, other = race.runs.values()
     run.wait(lambda run: run.epoch > 2000)
 
-    def answer() -> None:
-        print(race.id, flush=True)
-        for _ in sys.stdin:
-            if run.ended or other.ended:
-                raise SystemExit("the race ended within the benchmark; use fewer seconds")
-            print(run.epoch + other.epoch, flush=True)
+    def epochs() -> str:
+        if run.ended or other.ended:
+            raise SystemExit("the race ended within the benchmark; use fewer seconds")
+        return str(run.epoch + other.epoch)
 
-    threading.Thread(target=answer, daemon=True).start()
-    pn.serve({"explorer": make_page}, port=port, address="localhost", show=False, verbose=False)
+    serve(port, race, {"epochs": epochs})
 
 
 @contextmanager
@@ -188,25 +139,13 @@ async def _read(address: str, received: list[int], stop: threading.Event) -> Non
 @contextmanager
 def _chromium(address: str) -> Iterator[None]:
     """A session in a real browser on the same cores."""
-    import shutil
-
-    from playwright.sync_api import sync_playwright
-
-    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=executable, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        page = browser.new_page()
-        page.goto(address)
-        page.get_by_role("button", name="Pause").wait_for()
-        tabs = page.get_by_role("tab").all()
+    with page(address) as shown:
+        tabs = shown.get_by_role("tab").all()
         for tab in [*tabs[1:], *tabs[:1]]:
             tab.click()
             time.sleep(1.0)
         time.sleep(2.0)
         yield
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -53,7 +53,6 @@ class Bar(pn.viewable.Viewer):
         self.speed.param.watch(lambda _: on_pace(), "value")
         self.replay = ReplayBar(lambda: locked(lambda: on_command("fork")))
         self.status = pn.pane.HTML(margin=(5, 8), align="center")
-        self.progress = pmui.LinearProgress(value=0, variant="determinate", sizing_mode="stretch_width", margin=(4, 8))
         self.headline = pn.pane.HTML(sizing_mode="stretch_width", margin=(2, 8), styles={"min-height": "3.2em"})
         self._layout = pmui.Paper(
             pmui.FlexBox(
@@ -68,7 +67,6 @@ class Bar(pn.viewable.Viewer):
                 self.status,
                 align_items="center",
             ),
-            self.progress,
             self.replay,
             self.headline,
             sizing_mode="stretch_width",
@@ -104,7 +102,6 @@ class Bar(pn.viewable.Viewer):
         self.start.disabled = shown.training
         self.reset.disabled = not shown.runs
         self.undo.disabled = not (undoable and shown.training)
-        self.progress.value = round(100 * shown.epoch / shown.epochs) if shown.epochs else 0
         self.pause.disabled = not (shown.active or shown.movable)
         self.step.disabled = not shown.active
         self.stop.disabled = not shown.training

@@ -18,6 +18,7 @@ from ._theme import (
     legend,
     legend_html,
     make_figure,
+    round_up,
     set_title,
 )
 
@@ -152,5 +153,5 @@ def _saved_columns(*bars: tuple[str, int, int, int]) -> dict[str, Any]:
 
 
 def _room(*lengths: float) -> float:
-    """The end of an axis that leaves room for the label behind the longest bar."""
-    return max([1e-3, *lengths]) * 1.28
+    """The end of an axis that leaves room for the label behind the longest bar, and rarely moves."""
+    return round_up(1.28 * max([1e-3, *lengths]))

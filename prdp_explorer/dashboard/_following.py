@@ -28,7 +28,9 @@ class EpochSlider:
     """
 
     def __init__(self, label: str, on_choose: Callable[[int], None], follows: Callable[[], bool]):
-        self.widget = pmui.IntSlider(label=label, start=0, end=100, value=0, **CONTROL)
+        # Without Material UI's transitions, which would have the browser draw each frame while the slider follows.
+        still = {"& .MuiSlider-thumb, & .MuiSlider-track": {"transition": "none"}}
+        self.widget = pmui.IntSlider(label=label, start=0, end=100, value=0, sx=still, **CONTROL)
         self._on_choose, self._follows = on_choose, follows
         self._sent: deque[tuple[int, float]] = deque(maxlen=128)
         self._moving = False

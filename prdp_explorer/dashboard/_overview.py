@@ -1,6 +1,8 @@
 """The tab of the race: what all contenders do, by epoch, iterations or seconds, and what happened."""
 
 import html
+import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +21,9 @@ from ._theme import grid, tab_grid
 
 FAIR_BY = {"equal epochs": "epochs", "equal time": "time"}
 """What contenders have in common, in words."""
+
+SECONDS_BETWEEN_COSTS = 0.3
+"""Nobody reads numbers that change more often, and the browser draws axes and labels anew for each."""
 
 _NOTHING_POINTED_AT = "Point at an epoch in any plot: it is marked in all of them, and read here."
 
@@ -40,6 +45,7 @@ class Overview(pn.viewable.Viewer):
         super().__init__()
         self._sources = sources
         self._shown = Shown(None, kept=False)
+        self._costs_drawn = -math.inf
         self.curves, self.costs, self.history = Curves(*sources, pointer=pointer), Costs(*sources), History()
         choice: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width", "margin": (0, 8)}
         self._summaries = Summary(), Summary(), Summary()
@@ -78,6 +84,7 @@ class Overview(pn.viewable.Viewer):
         if shown.runs:
             self.curves.name(*shown.names)
             self.costs.name(*shown.names)
+            self._costs_drawn = -math.inf
         self.history.look_at(shown.race)
         if shown.runs:
             settings = [run.settings for run in shown.runs]
@@ -88,8 +95,10 @@ class Overview(pn.viewable.Viewer):
     def update(self) -> None:
         """Show what is new; the lines move by themselves."""
         self.curves.update()
-        self.costs.update()
         self.history.update()
+        if time.monotonic() - self._costs_drawn >= SECONDS_BETWEEN_COSTS:
+            self._costs_drawn = time.monotonic()
+            self.costs.update()
         if not all(summary.due for summary in self._summaries):
             return
         runs = [(contender.label, contender.run.log.read()) for contender in self._shown.contenders]
