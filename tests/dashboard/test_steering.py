@@ -159,9 +159,8 @@ class TestFurther:
         assert few.settings.refinement == {"kind": "constant", "iterations": 4}
         assert (other.settings.values["tau_step"], other.settings.differentiation) == (0.9, "unrolled")
         assert (prdp.settings.values["tau_step"], prdp.settings.differentiation) == (0.98, "implicit")
-        assert columns(explorer.overview.costs._spent)["iterations"][::-1] == [
-            int(run.log.read()[-1]["cumulative_iterations"]) for run in (prdp, full, few, other)
-        ]
+        spent = [int(run.log.read()[-1]["cumulative_iterations"]) for run in (prdp, full, few, other)]
+        tick_until(explorer, lambda: columns(explorer.overview.costs._spent)["iterations"][::-1] == spent)
         assert headline(explorer)[1].startswith("K = 4: 16% of the iterations, ")
         assert headline(explorer)[2].startswith("PRDP τ_step 0.9, unrolled: ")
 
