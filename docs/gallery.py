@@ -177,7 +177,10 @@ def _open_tab(page: Page, name: str) -> None:
         rows = page.get_by_role("row").filter(has=page.get_by_role("checkbox"))
         expect(rows).to_have_count(4, timeout=PATIENCE)  # the header's, two of PRDP, one of full physics
         for row in rows.all()[1:]:
-            row.get_by_role("checkbox").set_checked(True)
+            box = row.get_by_role("checkbox")
+            while not box.is_checked():  # the table that is drawn anew after one click may miss the next
+                box.click()
+                page.wait_for_timeout(1000)
         expect(page.get_by_text("Inner iterations K of")).to_be_visible(timeout=PATIENCE)
     if name.lower() == WHY.lower() and not page.get_by_text("The decisions first differ").is_visible():
         for _ in range(6):

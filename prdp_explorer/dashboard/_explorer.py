@@ -200,6 +200,9 @@ class Explorer(pn.viewable.Viewer):
     def tick(self) -> None:
         """Show what is new in the logs, in the tab that is open."""
         with self._lock, pn.io.hold():
+            # Before anything is streamed: Bokeh 3.9 fails on columns that grow and then shrink in one message.
+            if (epoch := self.bar.replay.wanted()) is not None:
+                self._seek(epoch)
             for source in self.sources:
                 source.update()
             name = list(self._builders)[self.tabs.active]
@@ -212,8 +215,6 @@ class Explorer(pn.viewable.Viewer):
             if not len(self._places[name]):
                 # Not before: what is changed and then replaced in one go is told to a page that never heard of it.
                 fill(self._places[name], view)
-            if (epoch := self.bar.replay.wanted()) is not None:
-                self._seek(epoch)
             self._show_state()
             self._show_address()
 

@@ -13,6 +13,7 @@ from bokeh.models import (
     LinearColorMapper,
     PrintfTickFormatter,
     Range1d,
+    Title,
 )
 
 from ._theme import (
@@ -30,6 +31,7 @@ from ._theme import (
     name_contender,
     round_up,
     see_through,
+    set_title,
 )
 
 TARGET = "target"
@@ -161,9 +163,10 @@ class ColorScale:
         self._range = Range1d(start=-1, end=1)
         self._source = ColumnDataSource({"image": [], "start": [], "width": []})
         self._bar = make_figure(
-            "", label, "", height=84, tools="", toolbar_location=None, x_range=self._range, y_range=(0, 1),
+            "", "", "", height=84, tools="", toolbar_location=None, x_range=self._range, y_range=(0, 1),
             min_border_left=28,
         )  # fmt: skip
+        self._bar.title = Title(text=label, text_font_size="12px", text_font_style="normal", align="center")
         self._bar.add_glyph(
             self._source, Image(image="image", x="start", y=0, dw="width", dh=1, color_mapper=self.mapper)
         )
@@ -183,7 +186,7 @@ class ColorScale:
         self._low, self._high, self._limit = math.inf, -math.inf, limit
         self._size = Size(limit)
         if label is not None:
-            self._bar.xaxis.axis_label = label
+            set_title(self._bar, label)
 
     def widen(self, fields: Iterable[np.ndarray]) -> None:
         """Let the scale hold these values beside those so far."""

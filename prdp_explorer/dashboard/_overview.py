@@ -75,7 +75,7 @@ class Overview(pn.viewable.Viewer):
             (self.history, {}),
         )
 
-    def __panel__(self) -> pmui.Grid:
+    def __panel__(self) -> pn.Column:
         return self._layout
 
     def look_at(self, shown: Shown) -> None:

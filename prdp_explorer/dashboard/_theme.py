@@ -189,19 +189,40 @@ def as_pane(plot: figure) -> pn.pane.Bokeh:
     return pn.pane.Bokeh(plot, sizing_mode="stretch_width", height=plot.height, margin=0)
 
 
-def grid(*cells: tuple[Any, dict[str, int]], **options: Any) -> pmui.Grid:
-    """Cells of twelfths of the width by Material UI breakpoint, below each other on pages narrower than any given."""
-    return pmui.Grid(
-        *(pmui.Grid(view, size={"xs": 12, **sizes}) for view, sizes in cells),
-        container=True,
+_WIDER_THAN = {"sm": 600, "md": 900, "lg": 1200}
+"""Pixels of the window from which on a size counts: Material UI's."""
+
+
+def grid(*cells: tuple[Any, dict[str, int]], gap: int = 0, margin: int = 0) -> pn.Column:
+    """Cells of so many twelfths of the width from a width of the window on ("sm", "md", "lg"), else the whole of it.
+
+    Of Panel's columns, since figures in Material UI's grid stay without axes when something else on the page changes
+    its size while that draws itself anew.
+    """
+    rules = [":host > * { grid-column: span 12 }"]
+    for width, pixels in _WIDER_THAN.items():
+        for size in {sizes[width] for _, sizes in cells if width in sizes}:
+            rules.append(f"@media (min-width: {pixels}px) {{ :host > .{width}-{size} {{ grid-column: span {size} }} }}")
+    return pn.Column(
+        *(
+            pn.Column(
+                view,
+                css_classes=[f"{width}-{size}" for width, size in sizes.items()],
+                sizing_mode="stretch_width",
+                margin=0,
+            )
+            for view, sizes in cells
+        ),
         sizing_mode="stretch_width",
-        **options,
+        margin=margin,
+        styles={"display": "grid", "grid-template-columns": "repeat(12, minmax(0, 1fr))", "gap": f"{gap}px"},
+        stylesheets=["\n".join(rules)],
     )
 
 
-def tab_grid(*cells: tuple[Any, dict[str, int]]) -> pmui.Grid:
+def tab_grid(*cells: tuple[Any, dict[str, int]]) -> pn.Column:
     """`grid` of the cards that fill a tab."""
-    return grid(*cells, spacing=1.25, margin=10)
+    return grid(*cells, gap=10, margin=10)
 
 
 def make_image_figure(title: str, x_label: str, y_label: str, **options: Any) -> figure:

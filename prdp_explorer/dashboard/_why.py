@@ -63,7 +63,7 @@ class Why(pn.viewable.Viewer):
             (_below_each_other(figures.levels_view, self.what_if, card(self.table)), half),
         )
 
-    def __panel__(self) -> pmui.Grid:
+    def __panel__(self) -> pn.Column:
         return self._layout
 
     def look_at(self, shown: Shown) -> None:

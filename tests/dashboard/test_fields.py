@@ -135,7 +135,7 @@ def limits(scale: ColorScale) -> tuple[float, float]:
 
 
 def label_of(scale: ColorScale) -> str:
-    return cast(str, scale._bar.xaxis.axis_label)
+    return str(cast(Title, scale._bar.title).text)
 
 
 def title_of(plot: figure) -> str:
