@@ -8,7 +8,8 @@ background thread; headless Chromium on the same cores has one page open from th
 - records: from a record of the PRDP run being appended to the log to its being in the browser's columns, over all
   records that came there in a window at the start of the run, and in one after epoch 20,000;
 - key presses: from the event of an arrow key on the slider of τ_step to the value beside it, which the server writes,
-  and to the line about it under "What happened", which tells that the run took the edit; after epoch 20,000.
+  and to the line about it under "What happened", which tells that the run took the edit; and from one on the slider of
+  a what-if to its answer; after epoch 20,000.
 
 The claims are on the 95th percentiles: less than 250 ms for records, less than 200 ms for key presses.
 """
@@ -51,24 +52,34 @@ LISTEN = """() => {
     return sources.length
 }"""
 
-WATCH_PRESSES = """() => {
-    window.presses = []
-    const read = {
+READ_EDITS = """() => {
+    window.readouts = {
         value: () => window.tauStep.value,
         line: () => [...window.happened.querySelectorAll('[role=log] tr')].map(row => row.textContent).find(
             text => text.includes('tau_step')),
     }
-    document.addEventListener('keydown', event => {
-        const press = {at: event.timeStamp}, before = {value: read.value(), line: read.line()}
+}"""
+
+READ_WHAT_IF = """status => {
+    const root = status.getRootNode()
+    window.readouts = {answer: () => root.textContent.match(/τ_step = [\\d.]+/)?.[0]}
+}"""
+
+WATCH_PRESSES = """() => {
+    window.presses = []
+    const watch = event => {
+        const press = {at: event.timeStamp}, before = {}
+        for (const name in window.readouts) before[name] = window.readouts[name]()
         window.presses.push(press)
         const look = () => {
             const now = performance.now()
-            for (const name of ['value', 'line'])
-                if (!press[name] && read[name]() !== before[name]) press[name] = now - press.at
-            if (!(press.value && press.line) && now - press.at < 5000) requestAnimationFrame(look)
+            for (const name in before)
+                if (!press[name] && window.readouts[name]() !== before[name]) press[name] = now - press.at
+            if (Object.keys(before).some(name => !press[name]) && now - press.at < 5000) requestAnimationFrame(look)
         }
         requestAnimationFrame(look)
-    }, {capture: true})
+    }
+    document.addEventListener('keydown', watch, {capture: true})
 }"""
 
 
@@ -80,6 +91,7 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", help="write the milliseconds")
     options = parser.parse_args()
     found: dict[str, list[float]] = {}
+    lost = False
     with served.server(__file__, port=5918) as server, served.page(server.address) as page:
         assert page.evaluate(LISTEN), "no columns of a run in the page"
         # While nothing moves, since later these elements are written anew all the time.
@@ -90,14 +102,23 @@ def main() -> int:
         while int(server.ask("epoch")) < LATE:
             time.sleep(0.5)
         found[f"record, after epoch {LATE:,}"] = _records(server, page, options.seconds)
-        presses = _presses(page, options.presses)
+        page.evaluate(WATCH_PRESSES)
+        page.evaluate(READ_EDITS)
+        presses = _presses(page, "^τ_step", options.presses)
+        page.get_by_role("tab", name="Why").click()
+        page.get_by_role("status").filter(has_text="These are").evaluate(READ_WHAT_IF)
+        what_ifs = _presses(page, "^What if τ_step", options.presses)
         ended = int(server.ask("epoch")) >= EPOCHS
-    found["key press, value"] = [press["value"] for press in presses if "value" in press]
-    found["key press, what happened"] = [press["line"] for press in presses if "line" in press]
+    for name, pressed, key in (
+        ("key press, value", presses, "value"),
+        ("key press, what happened", presses, "line"),
+        ("key press, what if", what_ifs, "answer"),
+    ):
+        found[name] = [press[key] for press in pressed if key in press]
+        lost |= len(found[name]) < len(pressed)
     for name, values in found.items():
         claim = RECORD_CLAIM if name.startswith("record") else PRESS_CLAIM
         _tell(name, values, claim)
-    lost = [name for name in ("value", "line") if any(name not in press for press in presses)]
     print(f"load average {', '.join(f'{load:.1f}' for load in os.getloadavg())} on {os.cpu_count()} cores")
     if options.json:
         Path(options.json).write_text(json.dumps(found, indent=1))
@@ -130,15 +151,13 @@ def _records(server: Server, page: Any, seconds: float) -> list[float]:
     return (inside[:, 1] - 1000 * at[np.searchsorted(last, inside[:, 0])]).tolist()
 
 
-def _presses(page: Any, count: int) -> list[dict[str, float]]:
-    """The milliseconds from each key press on."""
-    page.evaluate(WATCH_PRESSES)
-    page.get_by_role("slider", name=re.compile("τ_step")).focus()
-    pauses = np.random.default_rng(0).uniform(900, 1100, count)
-    for number, pause in enumerate(pauses):
+def _presses(page: Any, slider: str, count: int) -> list[dict[str, float]]:
+    """The milliseconds from each press of an arrow key on a slider to what `window.readouts` reads."""
+    page.get_by_role("slider", name=re.compile(slider)).focus()
+    for number, pause in enumerate(np.random.default_rng(0).uniform(900, 1100, count)):
         page.keyboard.press("ArrowLeft" if number % 2 == 0 else "ArrowRight")
         page.wait_for_timeout(pause)
-    return page.evaluate("() => window.presses")
+    return page.evaluate("() => window.presses.splice(0)")
 
 
 def _serve(port: int) -> None:

@@ -2,7 +2,9 @@
 
 import functools
 import html
+import math
 import threading
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -31,6 +33,8 @@ TICK_MILLISECONDS = 100
 SEEN_AFTER_MILLISECONDS = 40
 """An edit has acted by then: a compiled call takes about 30 ms."""
 NOTEBOOK_TICK_MILLISECONDS = 250
+UNSEEN_SECONDS = 1.0
+"""How late the curves of the race may be while another tab is open, where only the pointer needs them."""
 
 
 @functools.cache
@@ -64,6 +68,7 @@ class Explorer(pn.viewable.Viewer):
         self._layout: pmui.Row | None = None
         self.shown = Shown(None, kept=False)
         self._aside: Race | None = None  # under way, while its past is looked at
+        self._streamed = -math.inf
         self._edits: list[list[tuple[Run, dict[str, Any]]]] = []  # and what undoes each
         self.sources = [RunSource() for _ in LOOKS]
         for place, source in enumerate(self.sources):
@@ -136,6 +141,7 @@ class Explorer(pn.viewable.Viewer):
     def _follow(self, race: Race | None) -> None:
         self.race = race
         self.shown = Shown(race, kept=self.engine.recorder is not None)
+        self._streamed = -math.inf
         for place, source in enumerate(self.sources):
             source.follow(self.shown.at(place))
 
@@ -203,9 +209,11 @@ class Explorer(pn.viewable.Viewer):
             # Before anything is streamed: Bokeh 3.9 fails on columns that grow and then shrink in one message.
             if (epoch := self.bar.replay.wanted()) is not None:
                 self._seek(epoch)
-            for source in self.sources:
-                source.update()
             name = list(self._builders)[self.tabs.active]
+            if name == "Race" or time.monotonic() >= self._streamed + UNSEEN_SECONDS:
+                self._streamed = time.monotonic()
+                for source in self.sources:
+                    source.update()
             view = self._open(name)
             if self._looked.get(name) is not self.shown and hasattr(view, "look_at"):
                 self._looked[name] = self.shown

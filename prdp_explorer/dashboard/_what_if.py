@@ -215,9 +215,9 @@ class WhatIfCard(pn.viewable.Viewer):
             notify(f"What would have been could not be computed. {type(error).__name__}: {error}"[:300])
             return
         self.answer = answer if self._asks and len(answer) > 1 else None
+        self._say()  # before the figures, which take longer to draw
         with pn.io.hold():
             self._on_answer(self.answer)
-            self._say()
         if self._wanted:
             self._ask()
 

@@ -22,6 +22,9 @@ from ._why_words import decision_html, edit_row, figure_words, table_html, table
 LINES_SHOWN = 200
 """Decisions in the table."""
 
+SECONDS_BETWEEN = 0.2
+"""Four figures and a decision in words: drawn more often they would keep the browser from answering a person."""
+
 SECONDS_BETWEEN_WORDS = 1.0
 """The texts below the figures change at most this often, for whoever has them read aloud."""
 
@@ -44,7 +47,7 @@ class Why(pn.viewable.Viewer):
         self._epoch: int | None = None
         self._cursor = self._events = 0
         self._rows: deque[tuple[str, ...]] = deque(maxlen=LINES_SHOWN)
-        self._said = 0.0
+        self._drawn = self._said = 0.0
         self._choosing = False
         self.contender = pmui.Select(label="Contender", **{**CONTROL, "width": 240, "sizing_mode": None})
         self.contender.param.watch(lambda _: self._choose(), "value")
@@ -86,10 +89,13 @@ class Why(pn.viewable.Viewer):
         if self._contender is None:
             return
         with pn.io.hold():
+            self.what_if.update()
+            if time.monotonic() < self._drawn + SECONDS_BETWEEN:
+                return
+            self._drawn = time.monotonic()
             if self.figures.update() and self._epoch is None:
                 self._show_decision()
             self._list()
-            self.what_if.update()
             if time.monotonic() >= self._said + SECONDS_BETWEEN_WORDS:
                 self._summarise()
 
@@ -115,6 +121,7 @@ class Why(pn.viewable.Viewer):
             self._show_decision()
             self._write_table()
             self._summarise()
+        self._drawn = 0.0
         self.update()
 
     def _show_decision(self) -> None:

@@ -11,7 +11,7 @@ from bokeh.models import ColumnDataSource
 from dashboard_helpers import PATIENCE, click, columns, extent, made_up_race, made_up_rows
 
 from prdp_explorer import Race
-from prdp_explorer.dashboard import _what_if
+from prdp_explorer.dashboard import _what_if, _why
 from prdp_explorer.dashboard._pointer import Pointer
 from prdp_explorer.dashboard._shown import Shown
 from prdp_explorer.dashboard._source import MOST_POINTS
@@ -58,7 +58,9 @@ def forks() -> list[Any]:
 
 
 @pytest.fixture
-def why(engine: Any, forks: list[Any]) -> Why:
+def why(engine: Any, forks: list[Any], monkeypatch: pytest.MonkeyPatch) -> Why:
+    """Drawn at every update."""
+    monkeypatch.setattr(_why, "SECONDS_BETWEEN", 0.0)
     pointer = Pointer([ColumnDataSource({"epoch": []})], lambda epoch: view.point_at(epoch))
     view = Why(engine, pointer, lambda *asked: forks.append(asked))
     view.look_at(Shown(None, kept=False))
