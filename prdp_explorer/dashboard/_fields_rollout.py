@@ -95,6 +95,7 @@ class RolloutPlayer(pn.viewable.Viewer):
             show_loop_controls=False,
             show_value=True,
             visible_buttons=["first", "previous", "pause", "play", "next", "last"],
+            sx={"& .MuiIconButton-root:not(.MuiIconButton-colorPrimary)": {"color": "text.secondary"}},
             **CONTROL,
         )
         self.player.param.watch(lambda _: locked(self._draw), "value")

@@ -167,6 +167,17 @@ class TestTheRun:
         why.update()
         assert 1000 < len(columns(why.figures.what_if)["epoch"]) <= 1.5 * MOST_POINTS
 
+    def test_it_is_not_drawn_more_often_than_can_be_seen(self, why: Why, race: Race, monkeypatch: pytest.MonkeyPatch):
+        run = look_at(why, race)
+        drawn = len(columns(why.figures.source.source)["epoch"])
+        monkeypatch.setattr(_why, "SECONDS_BETWEEN", 1000.0)
+        run.log.append(made_up_rows(len(run.log), 20))
+        why.update()
+        assert len(columns(why.figures.source.source)["epoch"]) == drawn
+        monkeypatch.setattr(_why, "SECONDS_BETWEEN", 0.0)
+        why.update()
+        assert len(columns(why.figures.source.source)["epoch"]) == drawn + 20
+
     def test_the_axes_hold_what_is_drawn(self, why: Why, race: Race):
         run = look_at(why, race)
         rows = made_up_rows(161, 1)
