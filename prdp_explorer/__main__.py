@@ -1,9 +1,10 @@
-"""The command line: `python -m prdp_explorer list`, `run SCENARIO`, and what is done with runs that are kept."""
+"""The command line: `python -m prdp_explorer list`, `run` and `check`, and what is done with kept runs."""
 
 import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, NoReturn
 
 from tqdm import tqdm
@@ -18,11 +19,12 @@ from .engine import (
     RunSettings,
     Store,
     StoreError,
+    check_problem,
     default_place,
     not_offered,
     settings_for,
 )
-from .problems import SCENARIOS
+from .problems import SCENARIOS, Problem, problem_at
 from .refinement import PRDP, TolerancePRDP
 
 _TOLERANCE_LIMITS = {name: limits for name, limits in TolerancePRDP.limits.items() if name.startswith("rtol")}
@@ -59,8 +61,12 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="train a scenario, unpaced, and print what came of it")
     run.set_defaults(command=_run)
-    run.add_argument("scenario", metavar="SCENARIO", help="an id that `list` shows")
-    run.add_argument("--preset", default="live", help="live (default) or paper, the published set-up")
+    checking = commands.add_parser("check", help="whether a problem of one's own is fit to be trained, in words")
+    checking.set_defaults(command=_check)
+    for command in (run, checking):
+        command.add_argument("scenario", metavar="SCENARIO", nargs="?", help="an id that `list` shows")
+        command.add_argument("--problem", metavar="FILE.py:NAME", help="a problem of one's own instead of SCENARIO")
+        command.add_argument("--preset", default="live", help="live (default) or paper, the published set-up")
     run.add_argument("--refinement", choices=("prdp", "constant"), default="prdp", help="how K is chosen")
     run.add_argument("--iterations", type=_number(int), metavar="K", help="K of --refinement constant; default K_full")
     for name, limits in {**PRDP.limits, **_TOLERANCE_LIMITS}.items():
@@ -68,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
         run.add_argument(_flag(name), type=_number(limits.kind), metavar=metavar, help=f"PRDP: {limits.doc}")
     run.add_argument("--learning-rate", type=_number(float), metavar="X", help="before its decay")
     run.add_argument("--metric", choices=METRICS, default=METRICS[0], help="what PRDP looks at")
-    run.add_argument("--solver", help="the inner solver")
+    for command in (run, checking):
+        command.add_argument("--solver", help="the inner solver")
     run.add_argument("--differentiation", metavar="MODE", help="how the gradient passes the inner solver")
     run.add_argument("--seed", type=_number(int), default=0, metavar="N", help="default 0")
     run.add_argument("--epochs", type=_number(int), metavar="N", help="default: the preset's")
@@ -100,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--store", metavar="FILE", help=f"where runs are kept; default ${STORE_VARIABLE}, or {default_place()}"
         )
-    for command in (listing, run, *kept):
+    for command in (listing, run, checking, *kept):
         command.add_argument("--json", metavar="FILE", help="write the result as JSON; - for standard output")
     return parser
 
@@ -186,7 +193,7 @@ def _settings(options: argparse.Namespace) -> RunSettings:
             )
         controller = {"kind": "prdp-tolerance" if by_tolerance else "prdp", **prdp_values}
     return settings_for(
-        options.scenario,
+        _problem(options),
         controller,
         preset=options.preset,
         solver=options.solver,
@@ -196,6 +203,26 @@ def _settings(options: argparse.Namespace) -> RunSettings:
         epochs=options.epochs,
         learning_rate=options.learning_rate,
     )
+
+
+def _problem(options: argparse.Namespace) -> str | Problem:
+    """The scenario or the problem of one's own that was named."""
+    if (options.scenario is None) == (options.problem is None):
+        raise ValueError("Give SCENARIO, which `list` shows, or --problem FILE.py:NAME, and not both.")
+    return options.scenario if options.problem is None else problem_at(options.problem)
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Exit status 1 for a problem that is not fit to be trained."""
+    check_writable(options.json)
+    settings = settings_for(_problem(options), preset=options.preset, solver=options.solver)
+    findings = check_problem(settings.problem, settings.solver)
+    if options.json is not None:
+        write_json([asdict(finding) for finding in findings], options.json)
+    if options.json != "-":
+        for finding in findings:
+            print(f"{'ok    ' if finding.passed else 'BROKEN'}  {finding.about}: {finding.sentence}")
+    return 0 if all(finding.passed for finding in findings) else 1
 
 
 def _run(options: argparse.Namespace) -> int:

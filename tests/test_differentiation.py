@@ -329,6 +329,18 @@ class TestWholeNumbers:
         assert found.any()
 
 
+@pytest.mark.parametrize("mode", EVERY_MODE)
+def test_a_plain_number_outside_of_a_compiled_function_has_its_gradient(mode):
+    b = vectors(1)[0]
+
+    def value(diffusion: Any) -> Any:
+        return jnp.sum(jnp.sin(solve(HeatOperator(diffusion, SIZE), b, "jacobi", 5, EVERY_MODE[mode])))
+
+    found = jax.grad(value)(0.02)
+    assert found != 0
+    assert_close(found, jax.grad(value)(jnp.asarray(0.02)))
+
+
 def adjoint_of_equation(name: str) -> tuple[np.ndarray, np.ndarray]:
     """The dense cotangents of matrix and b."""
     a, (b, _, g) = matrix_for(name), vectors(3)

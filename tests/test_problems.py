@@ -144,7 +144,7 @@ class TestContract:
             return problem.loss(eqx.combine(arrays, rest), batch, solve)
 
         for mode in problem.differentiations:
-            solver = next(name for name in problem.solvers if unsuited_combination(name, mode) is None)
+            solver = next(name for name in problem.solvers if unsuited_combination(problem, name, mode) is None)
             solve = inner_solve(problem, iterations, solver, mode)
             value, gradient = run_once(jax.value_and_grad(loss), arrays, case.batch, solve)
             leaves = jax.tree.leaves(gradient)
@@ -253,7 +253,7 @@ def check_solvers_and_modes(problem: Problem) -> None:
     assert problem.differentiations
     assert set(problem.differentiations) <= set(DIFFERENTIATIONS)
     assert len(set(problem.differentiations)) == len(problem.differentiations)
-    assert unsuited_combination(problem.solvers[0], problem.differentiations[0]) is None
+    assert unsuited_combination(problem, problem.solvers[0], problem.differentiations[0]) is None
 
 
 def check_fields(problem: Problem, fields: Mapping[str, Any], samples: int) -> None:

@@ -181,7 +181,7 @@ class TestSolversAndModes:
             unsuited = unsuited_solver(kind, problem.operator_type) if problem.operator_type else None
             assert (solver in problem.solvers) is (unsuited is None)
             for mode in DIFFERENTIATIONS:
-                reason = unsuited or unsuited_combination(solver, mode)
+                reason = unsuited or unsuited_combination(problem, solver, mode)
                 if reason is None:
                     settings = settings_for(scenario, preset=preset, solver=solver, differentiation=mode)
                     assert (settings.solver, settings.differentiation) == (solver, mode)

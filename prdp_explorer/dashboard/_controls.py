@@ -340,7 +340,8 @@ class Controls(pn.viewable.Viewer):
 
     def _show_solver(self, mode: str | None = None) -> None:
         """Offer the differentiation modes that go with the solver, and show one: this, or if it can be, the last."""
-        modes = [name for name in self.problem.differentiations if not unsuited_combination(self.solver.value, name)]
+        problem, solver = self.problem, self.solver.value
+        modes = [name for name in problem.differentiations if not unsuited_combination(problem, solver, name)]
         mode = mode or self.differentiation.value
         self._show_differentiation(mode if mode in modes else modes[0], modes)
 

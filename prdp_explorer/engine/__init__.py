@@ -1,5 +1,7 @@
 """Training as a log that anybody can read: compiled epochs, runs, and the thread that advances them."""
 
+from ._conformance import Finding as Finding
+from ._conformance import check_problem as check_problem
 from ._engine import Engine as Engine
 from ._log import RECORD as RECORD
 from ._log import Checkpoint as Checkpoint

@@ -11,7 +11,6 @@ from ..solvers import (
     AbstractDifferentiation,
     AbstractSolver,
     differentiation_named,
-    solver_named,
     unsuited_differentiation,
     unsuited_solver,
 )
@@ -68,7 +67,7 @@ class RunSettings:
 
     def build_solver(self) -> AbstractSolver:
         """The inner solver."""
-        return solver_named(self.solver)
+        return self.problem.solver(self.solver)
 
     def build_differentiation(self) -> AbstractDifferentiation:
         """The differentiation mode, with room for the largest K that the controller may reach."""
@@ -124,6 +123,7 @@ class RunSettings:
         mode, solver = (changes.get(name, getattr(self, name)) for name in ("differentiation", "solver"))
         _solver(self.problem, self.scenario, solver)
         _check_differentiation(self.problem, self.scenario, solver, mode)
+        _check_tolerance(self.problem, solver, refinement)
         return replace(self, refinement=refinement, differentiation=mode, solver=solver, **numbers)
 
     def difference(self, other: "RunSettings") -> dict[str, Any]:
@@ -187,10 +187,12 @@ def settings_for(
     if differentiation is None:
         differentiation = problem.differentiations[0]
     _check_differentiation(problem, scenario, solver, differentiation)
+    refinement = _refinement(problem, problem.controller if controller is None else controller)
+    _check_tolerance(problem, solver, refinement)
     return RunSettings(
         scenario=scenario,
         preset=preset,
-        refinement=_refinement(problem, problem.controller if controller is None else controller),
+        refinement=refinement,
         solver=solver,
         differentiation=differentiation,
         metric=_one_of("metric", metric, METRICS),
@@ -262,14 +264,22 @@ def _check_differentiation(problem: Problem, scenario: str, solver: str, name: A
     offered = problem.differentiations
     if not isinstance(name, str) or name not in offered:
         raise ValueError(f"`differentiation` must be one of {', '.join(offered)} for {scenario}; got {name!r}.")
-    unsuited = unsuited_combination(solver, name)
+    unsuited = unsuited_combination(problem, solver, name)
     if unsuited is not None:
         raise ValueError(f"`differentiation` {name!r} does not go with the solver {solver!r}: {unsuited}.")
 
 
-def unsuited_combination(solver: str, differentiation: str) -> str | None:
-    """Why a differentiation mode does not go with a solver, both by name, in words; None if it does."""
-    return unsuited_differentiation(SOLVERS[solver], type(differentiation_named(differentiation, 1)))
+def _check_tolerance(problem: Problem, solver: str, refinement: Refinement) -> None:
+    if refinement["kind"] == "prdp-tolerance" and not problem.solver(solver).steps:
+        raise ValueError(
+            f"`solver` {solver!r} is called once a solve and cannot stop at a tolerance; refine K instead, or choose "
+            "another solver."
+        )
+
+
+def unsuited_combination(problem: Problem, solver: str, differentiation: str) -> str | None:
+    """Why a differentiation mode does not go with a problem's solver, both by name, in words; None if it does."""
+    return unsuited_differentiation(problem.solver(solver), type(differentiation_named(differentiation, 1)))
 
 
 def not_offered(problem: Problem) -> Mapping[tuple[str, ...], str]:
@@ -279,7 +289,7 @@ def not_offered(problem: Problem) -> Mapping[tuple[str, ...], str]:
         missing = [name for name in SOLVERS if name not in problem.solvers]
         reasons |= {(name,): unsuited_solver(SOLVERS[name], problem.operator_type) for name in missing}
     for solver in problem.solvers:
-        reasons |= {(solver, mode): unsuited_combination(solver, mode) for mode in problem.differentiations}
+        reasons |= {(solver, mode): unsuited_combination(problem, solver, mode) for mode in problem.differentiations}
     return {names: reason for names, reason in reasons.items() if reason}
 
 

@@ -1,5 +1,6 @@
 """Learning problems: the interface, the built-in scenarios, their registry."""
 
+from ._own import problem_at as problem_at
 from ._problem import InnerSolve as InnerSolve
 from ._problem import Problem as Problem
 from ._problem import Scenario as Scenario

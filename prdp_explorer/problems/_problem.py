@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from ..refinement import PRDP
-from ..solvers import AbstractDifferentiation, AbstractOperator, AbstractSolver, solve
+from ..solvers import AbstractDifferentiation, AbstractOperator, AbstractSolver, solve, solver_named
 
 PyTree = Any
 
@@ -56,6 +56,8 @@ class Problem(abc.ABC):
       the batch size.
     - `controller`: the preset's own refinement.
     - `solvers`, `differentiations`: names that suit the problem, the default first.
+    - `own_solvers`: solvers beside the built-in ones by name, such as `{"multigrid": FunctionSolver(cycle)}`; `solvers`
+      says which of them are offered.
     - `operator_type`: the class of the inner system's matrix, for saying why a solver does not suit; None if unknown.
     - `rtol`: the relative tolerance at which an inner solve ends before K; None never looks.
     - `components`: names of the components that each field has along its second axis; empty for scalars.
@@ -73,6 +75,7 @@ class Problem(abc.ABC):
     controller: PRDP
     solvers: tuple[str, ...] = ("jacobi",)
     differentiations: tuple[str, ...] = ("implicit", "unrolled")
+    own_solvers: Mapping[str, AbstractSolver] = MappingProxyType({})
     operator_type: type[AbstractOperator] | None = None
     rtol: float | None = None
     components: tuple[str, ...] = ()
@@ -121,6 +124,13 @@ class Problem(abc.ABC):
         the model. `solve` is at full physics.
         """
         return {}
+
+    def solver(self, name: str) -> AbstractSolver:
+        """The solver of that name: one of the problem's own, or a built-in one.
+
+        **Raises:** `ValueError` for an unknown name.
+        """
+        return self.own_solvers[name] if name in self.own_solvers else solver_named(name)
 
     def decay(self, step: Int[Array, ""]) -> Float[Array, ""] | float:
         """The factor on the learning rate after `step` updates; 1 keeps it constant."""

@@ -7,6 +7,10 @@ from ._differentiation import Implicit as Implicit
 from ._differentiation import OneStep as OneStep
 from ._differentiation import Truncated as Truncated
 from ._differentiation import Unrolled as Unrolled
+from ._function import FunctionOperator as FunctionOperator
+from ._function import FunctionSolver as FunctionSolver
+from ._function import TransposedOperator as TransposedOperator
+from ._function import on_host as on_host
 from ._gmres import GMRES as GMRES
 from ._krylov import CG as CG
 from ._krylov import BiCGStab as BiCGStab

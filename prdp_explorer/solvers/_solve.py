@@ -83,13 +83,19 @@ def unsuited_solver(solver: type[AbstractSolver], operator: type[AbstractOperato
 
 
 def unsuited_differentiation(
-    solver: type[AbstractSolver], differentiation: type[AbstractDifferentiation]
+    solver: AbstractSolver | type[AbstractSolver], differentiation: type[AbstractDifferentiation]
 ) -> str | None:
     """Why a differentiation mode does not suit a solver, in words; None if it does."""
+    name = solver.__name__ if isinstance(solver, type) else type(solver).__name__
+    if not solver.steps and differentiation not in (Implicit, Detached):
+        return (
+            f"{name} is called once a solve and gives the last of its iterates only, so that "
+            f"{differentiation.__name__}, which needs them one by one, has nothing to look at"
+        )
     if solver.restarts or differentiation not in (Truncated, OneStep):
         return None
     return (
-        f"{solver.__name__} takes in b at its start only, so that {differentiation.__name__}, which looks at the last "
+        f"{name} takes in b at its start only, so that {differentiation.__name__}, which looks at the last "
         "iterations, would find no gradient"
     )
 
@@ -129,7 +135,7 @@ def solve(
     **Returns:** the approximation of u, of b's shape.
 
     **Raises:** `ValueError` for an unknown name, for "unrolled" with a traced K, for a solver that does not suit the
-    operator, and for a mode that does not suit the solver.
+    operator, and for a mode or a tolerance that does not suit the solver.
     """
     if isinstance(solver, str):
         solver = solver_named(solver)
@@ -145,7 +151,8 @@ def solve(
             differentiation = differentiation_named(differentiation, max(int(iterations), 1))
     for problem, name in (
         (unsuited_solver(type(solver), type(operator)), "solver"),
-        (unsuited_differentiation(type(solver), type(differentiation)), "differentiation"),
+        (unsuited_differentiation(solver, type(differentiation)), "differentiation"),
+        (None if solver.steps or rtol is None else f"{type(solver).__name__} cannot stop at a tolerance", "rtol"),
     ):
         if problem is not None:
             raise ValueError(f"`{name}` does not fit: {problem}. Choose another.")
@@ -161,6 +168,10 @@ def _solve(differentiation, solver, operator, b, x0, budget, meter):
 
 
 def _forward(differentiation, solver, operator, b, x0, budget, meter):
+    # Outside of `jit` JAX hands on a number as it is, and what is no array is taken for a constant.
+    solver, operator = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf) if isinstance(leaf, float) else leaf, (solver, operator)
+    )
     solution, used, kept = differentiation.forward(solver, operator, b, x0, budget)
     reading = jnp.stack([used, jnp.ones_like(used)]).astype(meter.dtype)
     return solution, (differentiation, solver, operator, b, x0, budget, kept, reading)

@@ -28,10 +28,12 @@ class AbstractSolver(eqx.Module):
     - `restarts`: whether each iteration begins from the solution alone, so that it makes sense by itself. Methods that
       carry more, such as conjugate gradients their search directions, have no truncated gradient: b enters them at
       their start only.
+    - `steps`: whether it can be taken one iteration at a time; else only `run` is called, once a solve.
     """
 
     requires: ClassVar[frozenset[Property]] = frozenset()
     restarts: ClassVar[bool] = True
+    steps: ClassVar[bool] = True
 
     @abc.abstractmethod
     def init(self, operator: AbstractOperator, b: Float[Array, "*grid"], x0: Float[Array, "*grid"]) -> State:
@@ -44,6 +46,12 @@ class AbstractSolver(eqx.Module):
     @abc.abstractmethod
     def solution(self, state: State) -> Float[Array, "*grid"]:
         """The current approximation of u."""
+
+    def run(
+        self, operator: AbstractOperator, b: Float[Array, "*grid"], state: State, iterations: Int[Array, ""] | int
+    ) -> State:
+        """So many iterations, which may be a traced number."""
+        return jax.lax.fori_loop(0, iterations, lambda _, state: self.step(operator, b, state), state)
 
     def residual_norm(self, operator: AbstractOperator, b: Float[Array, "*grid"], state: State) -> Float[Array, ""]:
         """‖b - A u‖, the Euclidean norm; a method that knows it without another product with A says so."""
@@ -103,6 +111,8 @@ def advance(
 
     **Returns:** the state, the iterations used, and the states kept.
     """
+    if budget.rtol is None and not capacity:
+        return solver.run(operator, b, state, budget.iterations), jnp.asarray(budget.iterations, jnp.int32), None
     kept = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), state) if capacity else None
 
     def body(carry: Any) -> Any:

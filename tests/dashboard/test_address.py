@@ -58,7 +58,7 @@ def valid_settings(draw: st.DrawFn) -> Setting:
         {"solver": solver, "differentiation": mode}
         for solver in problem.solvers
         for mode in problem.differentiations
-        if unsuited_combination(solver, mode) is None
+        if unsuited_combination(problem, solver, mode) is None
     ]
     first = draw(st.sampled_from(modes))
     contenders: dict[str, RunSettings] = {

@@ -302,7 +302,7 @@ class TestSolversAndModes:
         controls.differentiation.value = "one-step"
         edits.clear()
         controls.solver.value = solver
-        fitting = [mode for mode in DIFFERENTIATIONS if unsuited_combination(solver, mode) is None]
+        fitting = [mode for mode in DIFFERENTIATIONS if unsuited_combination(controls.problem, solver, mode) is None]
         assert set(controls.differentiation.options) == set(fitting)
         assert controls.differentiation.value == ("one-step" if "one-step" in fitting else "implicit")
         assert words(controls._mode_note).startswith(f"{controls.differentiation.value} ")
