@@ -135,8 +135,8 @@ class _Look:
         shape = _traced("loss", loss, self._parameters, jnp.asarray(1))
         if shape != ():
             raise _Broken(f"`loss` must return one number; got shape {shape}. Take the mean over the batch.")
-        self._loss = jax.jit(loss)
-        self._losses = {k: float(self._loss(self._parameters, k)) for k in (1, self._problem.full_iterations)}
+        self._loss = _compiled(loss, self._parameters, jnp.asarray(1))
+        self._losses = {k: self._loss_at(k) for k in (1, self._problem.full_iterations)}
         for k, value in self._losses.items():
             if not np.isfinite(value):
                 raise _Broken(f"The loss is not finite at K = {k} before training: {value}.")
@@ -155,7 +155,7 @@ class _Look:
 
     def converges(self) -> str:
         full = self._problem.full_iterations
-        values = {k: float(self._loss(self._parameters, k)) for k in (self._many // 2, self._many)}
+        values = {k: self._loss_at(k) for k in (self._many // 2, self._many)}
         for k, value in values.items():
             if not np.isfinite(value):
                 raise _Broken(f"The loss is not finite at K = {k}: the solver diverges on this system.")
@@ -184,7 +184,8 @@ class _Look:
             raise _Broken(f"`metric` must return one number; got shape {shape}.")
         other, _ = _parted(self._problem.model(jax.random.PRNGKey(1)))
         moved = jax.tree.map(lambda leaf: leaf + 0.1 * jnp.sign(leaf) + 0.01, self._parameters)
-        values = [float(jax.jit(metric)(each, full)) for each in (self._parameters, other, moved)]
+        compiled = _compiled(metric, self._parameters, full)
+        values = [float(compiled(each, full)) for each in (self._parameters, other, moved)]
         if not np.isfinite(values[0]):
             raise _Broken(f"The metric is not finite before training: {values[0]}.")
         if values[0] == values[1] == values[2]:
@@ -197,7 +198,7 @@ class _Look:
     def fields(self) -> str:
         full = jnp.asarray(self._problem.full_iterations)
         try:
-            fields = self._problem.fields(self._model, self._validation, self._solve(full))
+            fields = _compiled(lambda: self._problem.fields(self._model, self._validation, self._solve(full)))()
             points = np.asarray(self._problem.points())
         except Exception as error:
             raise _Broken(f"`fields` or `points` failed: {_first_line(error)}") from error
@@ -246,7 +247,7 @@ class _Look:
             solve = InnerSolve(self._solver, differentiation, many)
             return self._problem.loss(eqx.combine(parameters, self._static), self._batch, solve)
 
-        gradient = jax.jit(jax.grad(loss))(self._parameters)
+        gradient = _compiled(jax.grad(loss), self._parameters)(self._parameters)
         length, size = (float(_length(tree)) for tree in (gradient, self._parameters))
         if not np.isfinite(length) or length == 0:
             return None
@@ -254,10 +255,13 @@ class _Look:
 
         def at(sign: int) -> float:
             moved = jax.tree.map(lambda leaf, by: leaf + sign * step * by, self._parameters, gradient)
-            return float(self._loss(moved, self._many))
+            return float(self._loss(moved, many))
 
         slope = (at(1) - at(-1)) / (2 * step)
         return abs(slope - length**2) / length**2
+
+    def _loss_at(self, iterations: int) -> float:
+        return float(self._loss(self._parameters, jnp.asarray(iterations)))
 
     def _solve(self, iterations: Any) -> InnerSolve:
         return InnerSolve(self._solver, Detached(), jnp.asarray(iterations))
@@ -282,6 +286,11 @@ def _traced(name: str, function: Callable[..., Any], *arguments: Any) -> tuple[i
             "must be pure. Look for random numbers of NumPy, counters, and values changed on the way."
         )
     return tuple(first.out_avals[0].shape)
+
+
+def _compiled(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+    """For arguments of these shapes; without optimisation, since compiling takes longer than the few calls."""
+    return jax.jit(function).lower(*arguments).compile(compiler_options={"xla_backend_optimization_level": "0"})
 
 
 def _cost(problem: Problem, solver: Any) -> Finding:

@@ -1,5 +1,8 @@
 """Learning problems: the interface, the built-in scenarios, their registry."""
 
+from ._networks import CoarseFieldMLP as CoarseFieldMLP
+from ._networks import FieldMLP as FieldMLP
+from ._networks import FieldResNet as FieldResNet
 from ._own import problem_at as problem_at
 from ._problem import InnerSolve as InnerSolve
 from ._problem import Problem as Problem
