@@ -34,7 +34,7 @@ browser: .venv/test
 	$(BIN)/python -m pytest -m ui -n 2 --dist loadfile --reruns 1
 
 notebooks: .venv/test
-	PRDP_EXPLORER_STORE=:memory: $(BIN)/python -m pytest --nbmake --nbmake-timeout=300 notebooks
+	PRDP_EXPLORER_STORE=:memory: $(BIN)/python -m pytest --nbmake --nbmake-timeout=300 -n 2 notebooks
 
 # The pictures that the README shows, taken anew; minutes.
 gallery: .venv/test

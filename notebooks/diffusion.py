@@ -66,10 +66,10 @@ def v_cycle(operator, b, x):
     if len(b) == 1:
         return b / operator.diagonal()
     smooth = lambda x: x + 0.8 * (b - operator.matvec(x)) / operator.diagonal()  # noqa: E731
-    x = smooth(smooth(x))
+    x = smooth(x)
     coarse = restrict(b - operator.matvec(x))
     x = x + prolong(v_cycle(operator.coarser(), coarse, jnp.zeros_like(coarse)))
-    return smooth(smooth(x))
+    return smooth(x)
 
 
 def multigrid(operator, b, x0, iterations):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..problems import InnerSolve, Problem
-from ..solvers import Detached, Unrolled, differentiation_named
+from ..solvers import Detached, differentiation_named
 from ._programs import data_of
 from ._settings import unsuited_combination
 
@@ -67,15 +67,15 @@ def check_problem(problem: Problem, solver: str | None = None) -> list[Finding]:
 
     - `solver`: by name; the problem's first if left out.
 
-    **Returns:** the findings in that order. What cannot be looked at because something before it is broken is left out.
+    **Returns:** the findings in that order. What cannot be looked at because something before it is broken is left out,
+    the cost of what is broken too.
 
     **Raises:** `ValueError` for an unknown solver.
     """
-    name = problem.solvers[0] if solver is None else solver
-    inner = problem.solver(name)
+    solver = problem.solvers[0] if solver is None else solver
     findings: list[Finding] = []
     with jax.enable_x64(True):  # so that rounding is no question
-        look = _Look(problem, name)
+        look = _Look(problem, solver)
         for about, check in (
             ("data", look.data),
             ("loss", look.loss),
@@ -91,7 +91,9 @@ def check_problem(problem: Problem, solver: str | None = None) -> list[Finding]:
                 if about in ("data", "loss"):
                     return findings
         findings += look.gradients()
-    return [*findings, _cost(problem, inner)]
+    if not all(finding.passed for finding in findings):
+        return findings
+    return [*findings, _cost(problem, solver)]
 
 
 class _Look:
@@ -126,7 +128,10 @@ class _Look:
 
     def loss(self) -> str:
         """Makes the compiled loss, for all that follows."""
-        self._model = self._problem.model(jax.random.PRNGKey(0))
+        try:
+            self._model = self._problem.model(jax.random.PRNGKey(0))
+        except Exception as error:
+            raise _Broken(f"`model` failed: {_first_line(error)}") from error
         self._parameters, self._static = _parted(self._model)
 
         def loss(parameters: Any, iterations: Any) -> Any:
@@ -218,9 +223,13 @@ class _Look:
         for mode in sorted(self._problem.differentiations, key=lambda mode: mode != "unrolled"):
             if mode not in EXACT_MODES or unsuited_combination(self._problem, self._name, mode) is not None:
                 continue
-            error = self._gradient_error(mode)
-            agree[mode] = error is not None and error < GRADIENT_TOLERANCE
             about = f"gradient, {mode}"
+            try:
+                error = self._gradient_error(mode)
+            except Exception as trouble:  # whatever the problem's own code may raise
+                yield Finding(about, False, f"Cannot be made: {_first_line(trouble)}")
+                continue
+            agree[mode] = error is not None and error < GRADIENT_TOLERANCE
             if agree[mode]:
                 yield Finding(about, True, f"That of the loss at convergence, within {error:.1g}.")
             elif error is None:
@@ -293,18 +302,18 @@ def _compiled(function: Callable[..., Any], *arguments: Any) -> Callable[..., An
     return jax.jit(function).lower(*arguments).compile(compiler_options={"xla_backend_optimization_level": "0"})
 
 
-def _cost(problem: Problem, solver: Any) -> Finding:
+def _cost(problem: Problem, solver: str) -> Finding:
     """The seconds of a batch's gradient as a + b·K, in the working precision."""
     training, _ = data_of(problem)
     batch = jax.tree.map(lambda leaf: leaf[: problem.batch_size], training)
     parameters, static = _parted(problem.model(jax.random.PRNGKey(0)))
-    mode = Detached() if not solver.steps else Unrolled(problem.full_iterations)
-    mode = differentiation_named("implicit", 1) if "implicit" in problem.differentiations else mode
+    suited = [mode for mode in problem.differentiations if unsuited_combination(problem, solver, mode) is None]
+    mode, inner = differentiation_named(suited[0], problem.full_iterations), problem.solver(solver)
 
     @jax.jit
     def gradient(parameters: Any, iterations: Any) -> Any:
         return jax.grad(
-            lambda each: problem.loss(eqx.combine(each, static), batch, InnerSolve(solver, mode, iterations))
+            lambda each: problem.loss(eqx.combine(each, static), batch, InnerSolve(inner, mode, iterations))
         )(parameters)
 
     def seconds(iterations: int) -> float:
