@@ -31,7 +31,7 @@ unit: .venv/test
 
 # Two at a time, since they mostly wait. A browser on two busy cores: a test may be tried twice, and the summary says so.
 browser: .venv/test
-	$(BIN)/python -m pytest -m ui -n 2 --dist loadfile --reruns 1
+	$(BIN)/python -m pytest -m ui -n 2 --dist loadfile --reruns 1 -rR
 
 notebooks: .venv/test
 	PRDP_EXPLORER_STORE=:memory: $(BIN)/python -m pytest --nbmake --nbmake-timeout=300 -n 2 notebooks
