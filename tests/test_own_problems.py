@@ -88,6 +88,15 @@ class TestPlaces:
         assert problem_at(f"{file}:Mine") is problem_at(f"{file}:Mine")
         assert type(problem_at(f"{file}:mine")).__name__ == "Mine"
 
+    def test_what_lies_beside_it_is_found_and_modules_of_equinox_may_be_annotated_late(self, tmp_path: Path):
+        (tmp_path / "beside_mine.py").write_text(PROBLEM)
+        (tmp_path / "late.py").write_text(
+            "from __future__ import annotations\nimport equinox as eqx\nfrom typing import ClassVar\n"
+            "class Part(eqx.Module):\n    name: ClassVar[str] = 'part'\n    size: int = 3\n"
+            "def mine():\n    pass\nfrom beside_mine import Mine as Other\nclass Mine(Other):\n    part = Part()\n"
+        )
+        assert problem_at(f"{tmp_path / 'late.py'}:Mine").epochs == 5
+
     def test_a_module_is_imported(self, file: Path, monkeypatch: pytest.MonkeyPatch):
         file.rename(file.with_name("a_module_of_mine.py"))
         monkeypatch.syspath_prepend(str(file.parent))

@@ -153,6 +153,12 @@ class TestAProblem:
         other = [record.validation for record in train(problem, Constant(6), solver="library", epochs=4)]
         assert np.isfinite(other).all() and other[-1] < other[0]
 
+    def test_refines_a_tolerance_of_cycles(self):
+        records = list(train(WithOwnSolvers(), TolerancePRDP(maximum=12), solver="sweeps", epochs=4))[1:]
+        known = list(train(WithOwnSolvers(), TolerancePRDP(maximum=12), solver="jacobi", epochs=4))[1:]
+        assert [record.iterations for record in records] == [record.iterations for record in known]
+        assert max(record.iterations for record in records) < 12
+
     def test_says_what_does_not_go_together(self):
         problem = WithOwnSolvers()
         assert settings_for(problem).solver == "sweeps"

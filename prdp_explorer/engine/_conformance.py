@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from ..problems import InnerSolve, Problem
 from ..solvers import Detached, differentiation_named
@@ -257,7 +258,7 @@ class _Look:
             return self._problem.loss(eqx.combine(parameters, self._static), self._batch, solve)
 
         gradient = _compiled(jax.grad(loss), self._parameters)(self._parameters)
-        length, size = (float(_length(tree)) for tree in (gradient, self._parameters))
+        length, size = (float(optax.tree.norm(tree)) for tree in (gradient, self._parameters))
         if not np.isfinite(length) or length == 0:
             return None
         step = STEP * max(size, 1.0) / length
@@ -343,10 +344,6 @@ def _parted(model: Any) -> tuple[Any, Any]:
     parameters, static = eqx.partition(model, eqx.is_array)
     working = jnp.result_type(float)
     return jax.tree.map(lambda leaf: leaf.astype(working) if leaf.dtype.kind == "f" else leaf, parameters), static
-
-
-def _length(tree: Any) -> Any:
-    return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)))
 
 
 def _first_line(error: BaseException) -> str:

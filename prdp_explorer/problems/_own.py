@@ -54,15 +54,13 @@ def _module(source: str) -> ModuleType:
         file = Path(source)
         if not file.is_file():
             raise ValueError(f"There is no file {source}.")
-        spec = importlib.util.spec_from_file_location(file.stem, file)
+        spec = importlib.util.spec_from_file_location(f"prdp_explorer_own_{file.stem}", file)
         if spec is None or spec.loader is None:
             raise ValueError(f"{source} is no file of Python.")
         module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses, and so Equinox's modules, look themselves up there
         sys.path.insert(0, str(file.parent.resolve()))  # what lies beside it can be imported, as of a script
-        try:
-            spec.loader.exec_module(module)
-        finally:
-            sys.path.pop(0)
+        spec.loader.exec_module(module)
     except ValueError:
         raise
     except Exception as error:

@@ -228,6 +228,20 @@ class TestCommands:
         assert 100 < len(shown) <= MOST_POINTS + 1
         assert 7_777 in shown
 
+    def test_curves_that_nobody_sees_are_sent_late_and_whole(self, explorer: Explorer, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(_explorer, "UNSEEN_SECONDS", 1000.0)
+        race = made_up_race()
+        explorer.attach(race)
+        explorer.tabs.active = 1
+        run = race.runs[PRDP_LABEL]
+        before = len(run.log)
+        run.log.append(made_up_rows(before, 20))
+        explorer.tick()
+        assert len(columns(explorer.sources[0].source)["epoch"]) <= max(before, 1)
+        explorer.tabs.active = 0
+        explorer.tick()
+        assert len(columns(explorer.sources[0].source)["epoch"]) == before + 20
+
     def test_leaving_pauses_the_race_once_nobody_is_left(self, explorer: Explorer):
         click(explorer.bar.start)
         race = explorer.race
