@@ -67,7 +67,7 @@ class History(pn.viewable.Viewer):
         self._pane.object = (
             '<div class="history" role="log" aria-label="What happened" tabindex="0" '
             'style="max-height:340px;overflow-y:auto;padding:0 8px">'
-            '<table style="width:100%;border-collapse:collapse;font-size:12.5px;text-align:left">'
+            '<table style="width:100%;border-spacing:8px 1px;font-size:12.5px;text-align:left">'
             '<caption style="text-align:left;font-weight:600;padding:4px 0">What happened, newest first</caption>'
             "<thead><tr><th>epoch</th><th>run</th><th>what</th></tr></thead>"
             f"<tbody style='vertical-align:top'>{rows}</tbody></table></div>"
