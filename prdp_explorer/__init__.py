@@ -8,6 +8,7 @@ from .engine import Record as Record
 from .engine import Run as Run
 from .engine import train as train
 from .problems import Problem as Problem
+from .problems import register as register
 from .refinement import PRDP as PRDP
 from .refinement import Constant as Constant
 from .refinement import Scheduled as Scheduled

@@ -24,11 +24,14 @@ from .engine import (
     not_offered,
     settings_for,
 )
-from .problems import SCENARIOS, Problem, problem_at
+from .problems import PROBLEMS_VARIABLE, Problem, problem_at, register, scenarios
 from .refinement import PRDP, TolerancePRDP
 
 _TOLERANCE_LIMITS = {name: limits for name, limits in TolerancePRDP.limits.items() if name.startswith("rtol")}
 """Of the flags that make PRDP refine a tolerance instead of K."""
+
+
+_PLACE = "FILE.py:NAME"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -41,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, or 2 for bad input."""
     options = _parser().parse_args(arguments)
     try:
+        place = getattr(options, "problem", None)
+        if place is not None:
+            register(problem_at(place), place=place)
         return options.command(options)
     except ValueError as error:
         sys.stderr.write(f"prdp_explorer: {error}\n")
@@ -53,7 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="prdp_explorer", description="Progressively refined differentiable physics.")
+    parser = _Parser(
+        prog="prdp_explorer",
+        description="Progressively refined differentiable physics.",
+        epilog=f"Problems of one's own that all commands and the page know: {PROBLEMS_VARIABLE}={_PLACE},…",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     listing = commands.add_parser("list", help="the scenarios and what they offer")
@@ -65,8 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     checking.set_defaults(command=_check)
     for command in (run, checking):
         command.add_argument("scenario", metavar="SCENARIO", nargs="?", help="an id that `list` shows")
-        command.add_argument("--problem", metavar="FILE.py:NAME", help="a problem of one's own instead of SCENARIO")
-        command.add_argument("--preset", default="live", help="live (default) or paper, the published set-up")
+        command.add_argument("--problem", metavar=_PLACE, help="a problem of one's own instead of SCENARIO")
+        command.add_argument("--preset", help="live (default) or paper, the published set-up")
     run.add_argument("--refinement", choices=("prdp", "constant"), default="prdp", help="how K is chosen")
     run.add_argument("--iterations", type=_number(int), metavar="K", help="K of --refinement constant; default K_full")
     for name, limits in {**PRDP.limits, **_TOLERANCE_LIMITS}.items():
@@ -100,6 +110,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("id", metavar="ID", help="a run's, as `runs` shows it")
         if name in files:
             command.add_argument("file", metavar="FILE", help=files[name])
+        if name in ("export", "report", "resume"):
+            command.add_argument("--problem", metavar=_PLACE, help="the problem of one's own that it learned")
         if name == "delete":
             command.add_argument("--undo", action="store_true", help="bring a deleted run back")
         kept.append(command)
@@ -128,7 +140,7 @@ def _number(kind: type) -> Callable[[str], Any]:
 
 
 def _list(options: argparse.Namespace) -> int:
-    scenarios = [
+    listed = [
         {
             "id": scenario.id,
             "title": scenario.title,
@@ -145,12 +157,12 @@ def _list(options: argparse.Namespace) -> int:
                 for names, reason in not_offered(next(iter(scenario.presets.values()))).items()
             ],
         }
-        for scenario in SCENARIOS.values()
+        for scenario in scenarios().values()
     ]
     if options.json is not None:
-        write_json(scenarios, options.json)
+        write_json(listed, options.json)
     if options.json != "-":
-        for scenario in scenarios:
+        for scenario in listed:
             print(f"{scenario['id']}: {scenario['title']}")
             print(f"  {scenario['summary']}")
             for name in ("presets", "solvers", "differentiations"):

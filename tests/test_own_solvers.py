@@ -131,7 +131,7 @@ def test_gradients_reach_what_a_function_is_made_of():
     exact = jax.grad(lambda scale: jnp.sum(jnp.sin(jnp.linalg.solve(scale * matrix, b))))(1.3)
     for scale in (1.3, jnp.asarray(1.3)):
         np.testing.assert_allclose(jax.grad(value)(scale), exact, rtol=1e-9)
-    with pytest.raises(NotImplementedError, match="write an operator class"):
+    with pytest.raises(NotImplementedError, match="give `of_diagonal`"):
         FunctionOperator(apply).diagonal()
 
 
@@ -169,3 +169,10 @@ class TestAProblem:
         with pytest.raises(ValueError, match="`solver` must be one of sweeps, library, jacobi"):
             settings_for(problem, solver="cg")
         assert eqx.tree_equal(settings_for(problem).build_solver(), problem.own_solvers["sweeps"])
+
+
+def test_the_diagonal_of_a_function_may_be_given():
+    operator = FunctionOperator(lambda c, u: c * u + jnp.roll(u, 1), jnp.arange(1.0, 5.0), lambda c: c)
+    dense = jax.vmap(operator.matvec, out_axes=1)(jnp.eye(4))
+    np.testing.assert_array_equal(operator.diagonal(), dense.diagonal())
+    np.testing.assert_array_equal(operator.transpose().diagonal(), dense.diagonal())

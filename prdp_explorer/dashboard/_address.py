@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from ..engine import FAIRNESS, LIMITS, RunSettings, settings_for
-from ..problems import SCENARIOS
+from ..problems import scenarios
 from ..refinement import KINDS, PRDP, Constant, Limits, TolerancePRDP
 from ._theme import FULL_LABEL, LOOKS, PRDP_LABEL
 
@@ -144,7 +144,7 @@ def setting_in(query: str) -> Setting | None:
     kind = values.get("refinement", _PRDP_KINDS[0])
     if kind not in _PRDP_KINDS:
         raise ValueError(f"`refinement` must be one of {', '.join(_PRDP_KINDS)}; got {kind!r}.")
-    scenario = values.get("scenario", next(iter(SCENARIOS)))
+    scenario = values.get("scenario", next(iter(scenarios())))
     choices: dict[str, Any] = {name: values[name] for name in ("preset", "solver", "differentiation") if name in values}
     choices |= {name: numbers[name] for name in LIMITS if name in numbers}
     controller = {"kind": kind, **{name: value for name, value in numbers.items() if name in _PRDP_LIMITS}}

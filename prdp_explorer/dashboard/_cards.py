@@ -7,7 +7,7 @@ from pathlib import Path
 import panel as pn
 import param
 
-from ..problems import SCENARIOS, Scenario
+from ..problems import Scenario, scenarios
 
 _PICTURES = Path(__file__).parent / "pictures"
 _TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
@@ -45,10 +45,10 @@ class ScenarioCards(pn.custom.JSComponent):
     - `disabled`: whether it cannot be changed now, for the reason that `locked` says in words.
     """
 
-    value = param.Selector(objects=list(SCENARIOS))
+    value = param.Selector(check_on_set=True)
     disabled = param.Boolean(default=False)
     locked = param.String(default="Stop the race to choose another scenario.")
-    cards = param.List(item_type=dict, constant=True)
+    cards = param.List(item_type=dict)
 
     _stylesheets = [  # noqa: RUF012 (Panel's own type)
         """
@@ -88,18 +88,21 @@ class ScenarioCards(pn.custom.JSComponent):
       let folded = model.disabled
       const inputs = new Map()
       const group = make("div", {role: "radiogroup", ariaLabel: "Scenario"})
-      for (const {id, title, summary, picture} of model.cards) {
-        const input = make("input", {type: "radio", name: "scenario", value: id, onchange: () => model.value = id})
-        input.setAttribute("aria-labelledby", `title-${id}`)
-        input.setAttribute("aria-describedby", `summary-${id} locked`)
-        inputs.set(id, input)
-        group.append(make("label", {className: "card", title: summary},
-          input,
-          ...(picture ? [make("img", {src: picture, alt: ""})] : []),
-          make("span", {},
-            make("span", {className: "title", id: `title-${id}`, textContent: title}),
-            make("span", {className: "summary", id: `summary-${id}`, textContent: summary})),
-        ))
+      const deal = () => {
+        inputs.clear()
+        group.replaceChildren(...model.cards.map(({id, title, summary, picture}) => {
+          const input = make("input", {type: "radio", name: "scenario", value: id, onchange: () => model.value = id})
+          input.setAttribute("aria-labelledby", `title-${id}`)
+          input.setAttribute("aria-describedby", `summary-${id} locked`)
+          inputs.set(id, input)
+          return make("label", {className: "card", title: summary},
+            input,
+            ...(picture ? [make("img", {src: picture, alt: ""})] : []),
+            make("span", {},
+              make("span", {className: "title", id: `title-${id}`, textContent: title}),
+              make("span", {className: "summary", id: `summary-${id}`, textContent: summary})),
+          )
+        }))
       }
       const fold = make("button", {type: "button", onclick: () => { folded = !folded; show() }})
       const locked = make("p", {id: "locked"})
@@ -116,12 +119,26 @@ class ScenarioCards(pn.custom.JSComponent):
         fold.textContent = folded ? "Show all scenarios" : "Show only the chosen one"
         fold.setAttribute("aria-expanded", String(!folded))
       }
+      model.on("cards", () => { deal(); show() })
       model.on("value", show)
       model.on("disabled", () => { folded ||= model.disabled; show() })
+      deal()
       show()
       return make("div", {}, group, make("div", {className: "below"}, details, fold, locked))
     }
     """
 
     def __init__(self, **params):
-        super().__init__(cards=[_card(scenario) for scenario in SCENARIOS.values()], **params)
+        super().__init__(**params)
+        self._dealt: list[Scenario] = []
+        self.deal()
+
+    def deal(self) -> None:
+        """Offer the scenarios that there are by now."""
+        known = scenarios()
+        if list(known.values()) != self._dealt:
+            self._dealt = list(known.values())
+            self.param.value.objects = list(known)
+            self.cards = [_card(scenario) for scenario in self._dealt]
+            if self.value not in known:
+                self.value = next(iter(known))

@@ -9,7 +9,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from ..engine import LIMITS, RunSettings, not_offered, settings_for, unsuited_combination
-from ..problems import SCENARIOS, Problem, problem_named
+from ..problems import Problem, problem_named, scenario_named
 from ..refinement import PRDP, Constant, Limits, TolerancePRDP, values_of
 from ._cards import ScenarioCards
 from ._further import MOST, Further
@@ -280,6 +280,7 @@ class Controls(pn.viewable.Viewer):
         settings = prdp or full
         if settings is None:
             return
+        self.scenario.deal()
         self.scenario.value = settings.scenario
         self.preset.value = settings.preset
         self.solver.value = settings.solver
@@ -312,8 +313,7 @@ class Controls(pn.viewable.Viewer):
         return NumberField(name, label, limits, edit, slider=slider)
 
     def _show_scenario(self) -> None:
-        scenario = SCENARIOS[self.scenario.value]
-        presets = list(scenario.presets)
+        presets = list(scenario_named(self.scenario.value).presets)
         self.preset.param.update(options=presets, value=presets[0])
         self._show_preset()
 

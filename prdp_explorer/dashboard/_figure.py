@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..engine import optional_module, written_whole
-from ..problems import SCENARIOS
+from ..problems import title_of
 from ._costs import savings
 from ._curves import SAVING_MARKS
 from ._kept import KeptRun, Pair, read_source
@@ -75,7 +75,7 @@ def _draw(pair: Pair, others: Sequence[_Line], scenario: str, name: str) -> "Fig
         axes.grid(alpha=0.3)
     for axes in (error, iterations, costs):
         axes.spines[["top", "right"]].set_visible(False)
-    title = SCENARIOS[scenario].title if scenario in SCENARIOS else scenario
+    title = title_of(scenario)
     figure.suptitle(f"{title}, {name}", parse_math=False)
     handles, labels = iterations.get_legend_handles_labels()
     drawn = figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=4, frameon=False)

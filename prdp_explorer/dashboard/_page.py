@@ -6,6 +6,7 @@ import panel as pn
 import panel_material_ui as pmui
 from panel.util import edit_readonly
 
+from ..problems import troubles
 from ._accessible import Readable
 from ._address import setting_in
 from ._explorer import Explorer
@@ -71,6 +72,8 @@ def make_page() -> pmui.Page:
 
 def _open_link(explorer: Explorer) -> None:
     """Show the race or the kept run that the address names, and the setting that it holds: all of it or nothing."""
+    for trouble in troubles():
+        _tell_once_open(trouble)
     arguments = pn.state.session_args
     wanted = {name: values[0].decode("utf-8", "replace") for name in ("race", "run") if (values := arguments.get(name))}
     setting = None

@@ -9,7 +9,7 @@ from bokeh.models import WheelZoomTool
 from bokeh.resources import Resources
 
 from ..engine import Store
-from ..problems import SCENARIOS
+from ..problems import title_of
 from ._costs import Costs, savings
 from ._curves import SAVING_MARKS, Curves
 from ._history import told
@@ -40,9 +40,8 @@ def report(store: Store, run_id: str, full_id: str | None = None) -> str:
     left = iter(places)
     stored = run.stored
     edits = {f"{name}, as edited last": value for name, value in stored.edits.items()}
-    scenario = SCENARIOS.get(str(stored.settings.get("scenario")))
     return page(
-        title=scenario.title if scenario else str(stored.settings.get("scenario")),
+        title=title_of(stored.settings.get("scenario")),
         name=f"{stored.name or stored.label}, {stored.id}",
         headline=headline(run, full),
         status=_status(run),

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..engine import Event, StoredRun, is_full_physics, settings_for
+from ..problems import OWN
 
 SYMBOLS = {
     "tau_step": "τ_step",
@@ -38,7 +39,8 @@ def settings_words(run: StoredRun) -> str:
     Of the other values only those that are not the preset's own, or were edited.
     """
     values = flat_settings(run.settings)
-    usual = _usual(str(run.settings.get("scenario")), str(run.settings.get("preset")), str(values.get("kind")))
+    scenario, preset, kind = (str(values.get(name)) for name in ("scenario", "preset", "kind"))
+    usual = (_usual if preset == OWN else _known_usual)(scenario, preset, kind)
     changes = [
         change_words(name, values.get(name), run.edits.get(name))
         for name in {**values, **run.edits}
@@ -99,11 +101,14 @@ def value_words(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)[:40]
 
 
-@functools.lru_cache(maxsize=256)
 def _usual(scenario: str, preset: str, kind: str) -> Mapping[str, Any]:
-    """What a preset has of its own with such a controller; nothing for what is no built-in preset."""
+    """What a preset has of its own with such a controller; nothing for what is not known here."""
     try:
         settings = settings_for(scenario, {"kind": kind}, preset=preset)
     except ValueError:
         return {}
     return flat_settings(settings.to_json()) | {"deterministic": settings.problem.deterministic}
+
+
+_known_usual = functools.lru_cache(maxsize=256)(_usual)
+"""The same for presets that stay what they are."""

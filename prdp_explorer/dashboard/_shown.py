@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ..engine import Race, Run
+from ..engine import Race, Run, is_known
 from ._theme import FULL_LABEL, LOOKS, Look
 
 STATE_WORDS = {
@@ -111,7 +111,7 @@ class Shown:
         """Whether any epoch of it can be seen again: a replay, or what is kept."""
         if self.replayed or not self.runs:
             return self.replayed
-        return self._kept and self.first.epoch > 0 and self.first.settings.preset != "own"
+        return self._kept and self.first.epoch > 0 and is_known(self.first.settings.to_json())
 
     @property
     def words(self) -> str:

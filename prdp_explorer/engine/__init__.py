@@ -31,6 +31,7 @@ from ._schema import StoreError as StoreError
 from ._settings import LIMITS as LIMITS
 from ._settings import METRICS as METRICS
 from ._settings import RunSettings as RunSettings
+from ._settings import is_known as is_known
 from ._settings import not_offered as not_offered
 from ._settings import settings_for as settings_for
 from ._settings import settings_from_json as settings_from_json

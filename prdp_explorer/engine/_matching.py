@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..problems import SCENARIOS
+from ..problems import OWN, scenarios
 from ._settings import RunSettings
 from ._store import StoredRun, made_with
 
@@ -26,7 +26,7 @@ def full_physics_by_run(runs: Iterable[StoredRun]) -> dict[str, StoredRun]:
 
 def is_full_physics(run: StoredRun) -> bool:
     """Whether a kept run had K_full inner iterations throughout."""
-    scenario = SCENARIOS.get(str(run.settings.get("scenario")))
+    scenario = scenarios().get(str(run.settings.get("scenario")))
     problem = None if scenario is None else scenario.presets.get(str(run.settings.get("preset")))
     refinement = run.settings.get("refinement")
     return (
@@ -37,7 +37,12 @@ def is_full_physics(run: StoredRun) -> bool:
 
 
 def kept_twin(settings: RunSettings, runs: Iterable[StoredRun]) -> StoredRun | None:
-    """The newest finished run with these very settings, made with these versions on this kind of machine."""
+    """The newest finished run with these very settings, made with these versions on this kind of machine.
+
+    None for a problem of one's own, whose code may have changed since.
+    """
+    if settings.preset == OWN:
+        return None
     wanted = settings.to_json()
     same = (run for run in runs if run.settings == wanted and not run.edits and run.status == "finished")
     return next((run for run in same if run.made_with == made_with()), None)

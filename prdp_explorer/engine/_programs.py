@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..problems import Problem, name_of
+from ..problems import Problem, built_in_name
 from ._epoch import RECORD_TYPES, Steering, Trainer, TrainingState
 from ._executables import Program, use_persistent_cache
 
@@ -38,7 +38,7 @@ class Programs:
     def __init__(self, trainer: Trainer, steering: Steering):
         use_persistent_cache()
         began = time.perf_counter()
-        name = name_of(trainer.problem)
+        name = built_in_name(trainer.problem)
         self._trainer = trainer
         # A problem of one's own has no name that would outlive this process.
         self._identity = None if name is None else (name, trainer.words, str(jax.tree.structure(steering)))

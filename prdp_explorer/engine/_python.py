@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ..problems import OWN, scenarios
 from ..refinement import KINDS
 from ._log import Log
 from ._settings import RunSettings, settings_from_json
@@ -21,10 +22,10 @@ def python_lines(run: StoredRun, log: Log) -> str:
 
     A fork has its parent's settings and edits, so that nothing else is needed for it.
 
-    **Raises:** `ValueError` in words for a problem of one's own, which only its author's code has.
+    **Raises:** `ValueError` in words for a problem of one's own of which it is not known here where it is written.
     """
-    if run.settings.get("preset") == "own":
-        raise ValueError(_own(run.settings.get("scenario")))
+    if run.settings.get("preset") == OWN:
+        _place(run.settings.get("scenario"))
     settings = settings_from_json(run.settings)  # nothing but values: what a file says becomes code here
     kind = KINDS[settings.refinement["kind"]].__name__
     return "\n".join(
@@ -32,12 +33,13 @@ def python_lines(run: StoredRun, log: Log) -> str:
             f"# The run {run.id!r}, trained again.",
             "",
             f"from prdp_explorer import {kind}, train",
+            *_imports([settings]),
             "",
             f"controller = {kind}(",
             *_arguments(settings.values),
             ")",
             "records = train(",
-            f"    {settings.scenario!r},",
+            f"    {_scenario(settings)},",
             "    controller,",
             *_arguments(_choices(settings)),
             *_edits(edits_in(log)),
@@ -52,18 +54,16 @@ def python_lines(run: StoredRun, log: Log) -> str:
 def race_lines(contenders: Mapping[str, tuple[RunSettings, Iterable[Edit]]]) -> str:
     """A script that trains contenders, each with the edits made on the way, one after the other.
 
-    **Raises:** `ValueError` in words for a problem of one's own, which only its author's code has.
+    **Raises:** `ValueError` in words for a problem of one's own of which it is not known here where it is written.
     """
     kinds = set()
     calls: list[str] = []
     for label, (settings, edits) in contenders.items():
-        if settings.preset == "own":
-            raise ValueError(_own(settings.scenario))
         kind = KINDS[settings.refinement["kind"]].__name__
         kinds.add(kind)
         call = [
             f"{label!r}: train(",
-            f"    {settings.scenario!r},",
+            f"    {_scenario(settings)},",
             f"    {kind}(",
             *(f"    {line}" for line in _arguments(settings.values)),
             "    ),",
@@ -75,6 +75,7 @@ def race_lines(contenders: Mapping[str, tuple[RunSettings, Iterable[Edit]]]) -> 
     return "\n".join(
         [
             f"from prdp_explorer import {', '.join(sorted(kinds))}, train",
+            *_imports([settings for settings, _ in contenders.values()]),
             "",
             "contenders = {",
             *calls,
@@ -90,24 +91,42 @@ def race_lines(contenders: Mapping[str, tuple[RunSettings, Iterable[Edit]]]) -> 
 def command_line(settings: RunSettings) -> str:
     """The command that trains a run, with every value in it, for a shell.
 
-    **Raises:** `ValueError` in words for what has no such command: a schedule, and a problem of one's own.
+    **Raises:** `ValueError` in words for what has no such command: a schedule, and a problem of one's own of which it
+    is not known here where it is written.
     """
-    if settings.preset == "own":
-        raise ValueError(_own(settings.scenario))
     kind = settings.refinement["kind"]
     if kind == "scheduled":
         raise ValueError("The command line knows no schedule of K; the lines of Python train it.")
+    own = settings.preset == OWN
+    named = ["--problem", _place(settings.scenario)] if own else [settings.scenario]
     flags = {
-        **_choices(settings),
+        **{name: value for name, value in _choices(settings).items() if not (own and name == "preset")},
         "refinement": "constant" if kind == "constant" else "prdp",
         **settings.values,
     }
     words = [word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    return shlex.join(["python", "-m", "prdp_explorer", "run", settings.scenario, *words])
+    return shlex.join(["python", "-m", "prdp_explorer", "run", *named, *words])
 
 
-def _own(scenario: object) -> str:
-    return f"{scenario} is a problem of one's own; its author's code trains it."
+def _place(scenario: object) -> str:
+    """Where a problem of one's own is written, as it was named or registered here: never what a file or a link says."""
+    known = scenarios().get(str(scenario))
+    if known is None or known.place is None:
+        raise ValueError(
+            f"{scenario} is a problem of one's own; its author's code trains it. Named by --problem FILE.py:NAME or "
+            "package.module:NAME, it can be written here as well."
+        )
+    return known.place
+
+
+def _scenario(settings: RunSettings) -> str:
+    """What `train` is given."""
+    return f"problem_at({_place(settings.scenario)!r})" if settings.preset == OWN else repr(settings.scenario)
+
+
+def _imports(all_settings: Iterable[RunSettings]) -> list[str]:
+    own = any(settings.preset == OWN for settings in all_settings)
+    return ["from prdp_explorer.problems import problem_at"] if own else []
 
 
 def _choices(settings: RunSettings) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..problems import Problem, name_of
+from ..problems import Problem, built_in_name
 from ..solvers import Detached
 from ._epoch import Trainer
 from ._executables import Program, use_persistent_cache
@@ -122,7 +122,7 @@ class _Programs:
 
     def __init__(self, trainer: Trainer, steps: int):
         use_persistent_cache()
-        name = name_of(trainer.problem)
+        name = built_in_name(trainer.problem)
         identity = None if name is None else (name, str(trainer.solver), str(steps))
         self._validation = data_of(trainer.problem)[1]
         self.num_samples = len(jax.tree.leaves(self._validation)[0])

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..problems import Problem, problem_named
+from ..problems import OWN, Problem, name_of, problem_named, scenario_named, scenarios
 from ..refinement import KINDS, AbstractController, Constant, Limits, TolerancePRDP, check_values, values_of
 from ..solvers import (
     SOLVERS,
@@ -37,7 +37,8 @@ class RunSettings:
 
     **Attributes:**
 
-    - `scenario`, `preset`: their names; for a problem of one's own its class name and "own".
+    - `scenario`, `preset`: their names; the preset of a problem of one's own is "own", and its scenario the id that it
+      was registered by, or its class name.
     - `refinement`: the controller as plain data, such as `{"kind": "prdp", "tau_step": 0.98, …}`.
     - `solver`, `differentiation`, `metric`: names.
     - `seed`, `epochs`, `learning_rate`: numbers.
@@ -151,7 +152,7 @@ def settings_for(
     scenario: str | Problem,
     controller: AbstractController | Refinement | None = None,
     *,
-    preset: str = "live",
+    preset: str | None = None,
     solver: str | None = None,
     differentiation: str | None = None,
     metric: str = "validation",
@@ -163,10 +164,10 @@ def settings_for(
 
     **Arguments:**
 
-    - `scenario`: the id of a built-in scenario, or a `Problem`.
+    - `scenario`: the id of a scenario, or a `Problem`.
     - `controller`: a controller, or one as plain data. `Constant()` means full physics. Plain data may leave values
       out, which then are the preset's own.
-    - `preset`: "live" or "paper".
+    - `preset`: "live" or "paper"; None is "live", and of a problem of one's own the one that it has.
     - `solver`, `differentiation`: names; the scenario lists those that suit it.
     - `metric`: what the controller is fed, "validation" or "training".
     - `seed`: 0 to 2³² - 1. `epochs`: 1 to 100,000. `learning_rate`: above 0.
@@ -174,8 +175,10 @@ def settings_for(
     **Raises:** `ValueError` in words.
     """
     if isinstance(scenario, Problem):
-        problem, scenario, preset = scenario, type(scenario).__name__, "own"
+        problem = scenario
+        scenario, preset = name_of(problem) or (type(problem).__name__, OWN)
     else:
+        preset = next(iter(scenario_named(scenario).presets)) if preset is None else preset
         problem = problem_named(scenario, preset)
     numbers = {
         "seed": seed,
@@ -204,20 +207,31 @@ def settings_for(
 def settings_from_json(values: Mapping[str, Any]) -> RunSettings:
     """The settings that `RunSettings.to_json` gave.
 
-    **Raises:** `ValueError` in words for what is no such thing, and for a problem of one's own.
+    **Raises:** `ValueError` in words for what is no such thing, and for a problem of one's own that is not known here.
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"Settings must be an object of values by name; got {type(values).__name__}.")
     choices = dict(values)
-    if choices.get("preset") == "own":
+    if not is_known(choices):
         raise ValueError(
-            f"{choices.get('scenario')} is a problem of one's own, which is not kept with its runs; it cannot go on."
+            f"{choices.get('scenario')} is a problem of one's own, which is not kept with its runs. Register it here, "
+            "or name its file or module with --problem."
         )
     names = ("preset", "solver", "differentiation", "metric", "seed", "epochs", "learning_rate")
     missing = [name for name in ("scenario", "refinement", *names) if name not in choices]
     if missing:
         raise ValueError(f"Settings must name {', '.join(missing)}.")
+    if not isinstance(choices["preset"], str):
+        raise ValueError(f"`preset` must be a name; got {choices['preset']!r}.")
     return settings_for(choices["scenario"], choices["refinement"], **{name: choices[name] for name in names})
+
+
+def is_known(settings: Mapping[str, Any]) -> bool:
+    """Whether the problem of these settings, as `RunSettings.to_json` gives them, is a built-in one or is known here.
+
+    An unregistered problem of one's own has a class's name, which is no id.
+    """
+    return settings.get("preset") != OWN or settings.get("scenario") in scenarios()
 
 
 def _refinement(problem: Problem, controller: AbstractController | Refinement) -> Refinement:

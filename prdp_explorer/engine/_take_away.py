@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..problems import SCENARIOS, Problem
+from ..problems import Problem, title_of
 from ._log import Log, Snapshot
 from ._portable import export_run, written_whole
 from ._python import python_lines
@@ -110,7 +110,8 @@ EXPORTS: Mapping[str, Callable[[Store, str, str], None]] = {
 
 
 def problem_of(run: StoredRun) -> Problem | None:
-    """What a kept run learned; None for a problem of one's own, and for what this version does not have."""
+    """What a kept run learned; None for a problem of one's own, unless it is known here, and for what this version
+    does not have."""
     try:
         return settings_from_json(run.settings).problem
     except ValueError:
@@ -137,9 +138,8 @@ def _spelled(name: str) -> str:
 
 
 def _attributes(run: StoredRun) -> dict[str, str]:
-    scenario = SCENARIOS.get(str(run.settings.get("scenario")))
     return {
-        "title": f"{scenario.title if scenario else run.settings.get('scenario')}: fields during training",
+        "title": f"{title_of(run.settings.get('scenario'))}: fields during training",
         "id": run.id,
         "label": run.label,
         "scenario": str(run.settings.get("scenario")),

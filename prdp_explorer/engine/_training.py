@@ -267,7 +267,7 @@ def train(
     scenario: str | Problem,
     controller: AbstractController | Mapping[str, Any] | None = None,
     *,
-    preset: str = "live",
+    preset: str | None = None,
     solver: str | None = None,
     differentiation: str | None = None,
     metric: str = "validation",

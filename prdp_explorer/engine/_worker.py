@@ -351,7 +351,8 @@ class Worker:
         if isinstance(training, Playback):
             run.play_on(training, epochs)
             return
-        run.log.append(training.advance(epochs))
+        if not training.finished:  # it was resumed at its end
+            run.log.append(training.advance(epochs))
         run.seconds = dict(training.seconds)
         if not training.finished:
             return

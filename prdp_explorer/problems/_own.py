@@ -34,17 +34,35 @@ def problem_at(place: str) -> Problem:
     if not hasattr(module, name):
         raise ValueError(f"{source} has no {name}. {_offered(module)}")
     found: Any = getattr(module, name)
+    if not isinstance(found, Problem) and not _is_kind(found):
+        raise ValueError(f"{name} of {source} must be a Problem; got {type(found).__name__}. {_offered(module)}")
+    return complete_problem(found, f"{name} of {source}", source)
+
+
+def complete_problem(found: Problem | type[Problem], words: str, source: str = "") -> Problem:
+    """A problem, or that of a class of them, made once, if it says all that a problem must say.
+
+    **Arguments:**
+
+    - `words`: what it is called in messages. `source`: the file that it comes from, if it is one.
+
+    **Raises:** `ValueError` in words.
+    """
     if isinstance(found, type) and issubclass(found, Problem):
         try:
             found = found()
         except Exception as error:
-            raise ValueError(f"{name} of {source} could not be made: {_words(error, source)}") from error
+            raise ValueError(f"{words} could not be made: {_words(error, source)}") from error
     if not isinstance(found, Problem):
-        raise ValueError(f"{name} of {source} must be a Problem; got {type(found).__name__}. {_offered(module)}")
+        raise ValueError(f"{words} must be a Problem, or a class of them; got {type(found).__name__}.")
     missing = [each for each in _TO_SET if not hasattr(found, each)]
     if missing:
-        raise ValueError(f"{name} of {source} must set {', '.join(missing)}; see Problem for what they are.")
+        raise ValueError(f"{words} must set {', '.join(missing)}; see Problem for what they are.")
     return found
+
+
+def _is_kind(found: Any) -> bool:
+    return isinstance(found, type) and issubclass(found, Problem)
 
 
 def _module(source: str) -> ModuleType:
@@ -70,7 +88,8 @@ def _module(source: str) -> ModuleType:
 
 def _words(error: Exception, source: str) -> str:
     """What went wrong, and in which line of the source."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(source)]
+    frames = traceback.extract_tb(error.__traceback__) if source else ()
+    lines = [frame.lineno for frame in frames if frame.filename.endswith(source)]
     line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     return f"{type(error).__name__}{'' if line is None else f' in line {line}'}: {text}"
@@ -80,7 +99,6 @@ def _offered(module: ModuleType) -> str:
     names = [
         name
         for name, value in vars(module).items()
-        if isinstance(value, Problem)
-        or (isinstance(value, type) and issubclass(value, Problem) and value.__module__ == module.__name__)
+        if isinstance(value, Problem) or (_is_kind(value) and value.__module__ == module.__name__)
     ]
     return f"It has {', '.join(names)}." if names else "It has no problem."

@@ -147,6 +147,7 @@ class Scenario:
     - `teaches`: a paragraph on what it teaches.
     - `presets`: problems by preset name.
     - `chosen`: what is this project's choice rather than published, a sentence each.
+    - `place`: where a problem of one's own is written, "FILE.py:NAME" or "package.module:NAME", if that is known.
     """
 
     id: str
@@ -155,3 +156,4 @@ class Scenario:
     teaches: str
     presets: Mapping[str, Problem]
     chosen: tuple[str, ...]
+    place: str | None = None

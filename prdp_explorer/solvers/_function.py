@@ -83,16 +83,20 @@ class FunctionOperator(AbstractOperator):
 
     - `function`: linear in u, with a result of u's shape.
     - `parameters`: what A is made of, any pytree; gradients reach its arrays.
+    - `of_diagonal`: A's diagonal as a function of the parameters, for solvers that ask for it.
     """
 
     function: Callable[[Any, Any], Any] = eqx.field(static=True)
     parameters: Any = None
+    of_diagonal: Callable[[Any], Any] | None = eqx.field(static=True, default=None)
 
     def matvec(self, u: Float[Array, "*grid"]) -> Float[Array, "*grid"]:
         return self.function(self.parameters, u)
 
     def diagonal(self) -> Float[Array, "..."]:
-        raise NotImplementedError("Of a matrix given as a function the diagonal is not known; write an operator class.")
+        if self.of_diagonal is None:
+            raise NotImplementedError("The diagonal of a matrix given as a function is not known; give `of_diagonal`.")
+        return self.of_diagonal(self.parameters)
 
     def transpose(self) -> "TransposedOperator":
         return TransposedOperator(self)
