@@ -6,6 +6,7 @@ from .engine import Engine as Engine
 from .engine import Race as Race
 from .engine import Record as Record
 from .engine import Run as Run
+from .engine import explore as explore
 from .engine import train as train
 from .problems import Problem as Problem
 from .problems import register as register

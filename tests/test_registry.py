@@ -82,7 +82,7 @@ class TestRegister:
         for name in ("mine", "heat-1d", "Heat 1D"):
             with pytest.raises(ValueError, match="is taken by another scenario; give this one another name"):
                 register(Toy(), name)
-        with pytest.raises(ValueError, match="must have a letter or a digit; got '…'"):
+        with pytest.raises(ValueError, match="must have 1 to 48 letters or digits; got '…'"):
             register(Toy(), "…")
         assert list(scenarios()) == [*SCENARIOS, "mine"]
 

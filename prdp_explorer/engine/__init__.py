@@ -3,6 +3,12 @@
 from ._conformance import Finding as Finding
 from ._conformance import check_problem as check_problem
 from ._engine import Engine as Engine
+from ._engine import shared_engine as shared_engine
+from ._explore import Control as Control
+from ._explore import Session as Session
+from ._explore import explore as explore
+from ._from_json import is_known as is_known
+from ._from_json import settings_from_json as settings_from_json
 from ._log import RECORD as RECORD
 from ._log import Checkpoint as Checkpoint
 from ._log import Event as Event
@@ -10,6 +16,7 @@ from ._log import Log as Log
 from ._log import Record as Record
 from ._log import Snapshot as Snapshot
 from ._log import as_records as as_records
+from ._loop import LoopSettings as LoopSettings
 from ._matching import full_physics_by_run as full_physics_by_run
 from ._matching import is_full_physics as is_full_physics
 from ._portable import export_run as export_run
@@ -29,12 +36,11 @@ from ._run import Watch as Watch
 from ._schema import IN_MEMORY as IN_MEMORY
 from ._schema import StoreError as StoreError
 from ._settings import LIMITS as LIMITS
+from ._settings import LOOP as LOOP
 from ._settings import METRICS as METRICS
 from ._settings import RunSettings as RunSettings
-from ._settings import is_known as is_known
 from ._settings import not_offered as not_offered
 from ._settings import settings_for as settings_for
-from ._settings import settings_from_json as settings_from_json
 from ._settings import unsuited_combination as unsuited_combination
 from ._store import RESUMABLE as RESUMABLE
 from ._store import STORE_VARIABLE as STORE_VARIABLE

@@ -1,15 +1,17 @@
 """What starts runs, and what brings kept ones back."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from ..problems import Problem
 from ..refinement import AbstractController
-from ._kept import forked, recordings_of, replayed, resumed, reuse_twin, role
+from ._kept import forked, play_full_physics_beside, recordings_of, replayed, resumed, reuse_twin, role
 from ._recorder import Recorder
 from ._rollouts import Parameters, Rollout, kept_parameters, roll_out, rollout_steps
 from ._run import FAIRNESS, Race, Run, checked_pace
+from ._schema import StoreError
 from ._settings import RunSettings, settings_for
 from ._store import Store
 from ._what_if import WhatIf, decide, history_of, other_controller
@@ -164,6 +166,29 @@ class Engine:
 
         return self._worker.request(compute)
 
+    def drive(self, settings: RunSettings, wake: Callable[[], None]) -> Race:
+        """A race of one run that a loop of a person's own advances; it takes part from `enter` on (for `explore`).
+
+        **Arguments:**
+
+        - `wake`: called whenever there may be something that the loop should take up.
+        """
+        race = Race({role(settings): settings}, None, wake)
+        race.driven = True
+        return race
+
+    def enter(self, race: Race) -> Race:
+        """Let a race take part: it is advanced, kept and shown from now on.
+
+        **Raises:** `ValueError` in words if it cannot.
+        """
+        return self._worker.enter(race)
+
+    def play_full_physics_beside(self, run: Run) -> None:
+        """Show the kept full-physics run that matches a run, if there is one, beside it."""
+        if self.recorder is not None:
+            play_full_physics_beside(self._written(), run)
+
     def _written(self) -> Store:
         """The store, with everything in it that there is by now."""
         store = self.store
@@ -250,3 +275,14 @@ class Engine:
         return self._worker.request(
             lambda: decide(history_of(settings, run.log.read()), controller, room=settings.epochs + 1)
         )
+
+
+@functools.cache
+def shared_engine() -> Engine:
+    """The engine of this process, which all its pages and loops share. Without a store that can be used it keeps no
+    runs.
+    """
+    try:
+        return Engine(Store())
+    except StoreError as error:
+        return Engine(not_kept=f"{error} Runs are not kept.")

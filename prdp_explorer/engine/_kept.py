@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ._from_json import settings_from_json
 from ._log import Event, Log
-from ._matching import full_physics_by_run, kept_twin
+from ._loop import ONLY_ITS_AUTHOR
+from ._matching import full_physics_by_run, full_physics_for, kept_twin
 from ._playback import Recording
 from ._run import Race, Run, checked_pace, edit_event
-from ._settings import RunSettings, settings_from_json
+from ._settings import LOOP, RunSettings
 from ._store import RESUMABLE, Store, StoredRun
 
 Wake = Callable[[], None]
@@ -32,6 +34,8 @@ def resumed(store: Store, run_id: str, pace: float | None, wake: Wake, *, beside
         raise ValueError(
             f"The run {run_id!r} is {wanted.status}; what can be resumed is {' or '.join(sorted(RESUMABLE))}."
         )
+    if wanted.settings.get("preset") == LOOP:
+        raise ValueError(ONLY_ITS_AUTHOR)
     of_race = [run for run in store.runs() if run.race == wanted.race and run.status in RESUMABLE][::-1]
     contenders = {run.label: settings_from_json(run.settings) for run in of_race}
     companions = _companions(store, wanted) if beside else {}
@@ -54,6 +58,8 @@ def forked(
     With `beside`, the other run and what it is seen beside are played.
     """
     recording = Recording(store.run(run_id), store.log(run_id))
+    if recording.kept.settings.get("preset") == LOOP:
+        raise ValueError(ONLY_ITS_AUTHOR)
     if not isinstance(epoch, int) or not 0 <= epoch <= recording.last_epoch:
         raise ValueError(
             f"`epoch` must be one that {run_id!r} has recorded, 0 to {recording.last_epoch}; got {epoch!r}."
@@ -108,6 +114,16 @@ def reuse_twin(store: Store, run: Run) -> None:
         run.play(Recording(twin, store.log(twin.id)), -1)
         words = f"Not trained again: {twin.title} is the same run, and is played. Its seconds were measured then."
         run.log.add_event(Event(1, "reused", message=words))
+
+
+def play_full_physics_beside(store: Store, run: Run) -> None:
+    """Show beside a run, from the beginning and whole, its matching full-physics run, if that is kept."""
+    full = full_physics_for(run.settings, store.runs())
+    if full is not None and run.settings.refinement["kind"] != "constant":
+        recording = Recording(full, store.log(full.id))
+        beside = Run(settings_from_json(full.settings), "full physics", run.race)
+        run.race.runs[beside.label] = beside
+        beside.play(recording, recording.last_epoch)
 
 
 def _race(

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..problems import OWN, scenarios
-from ._settings import RunSettings
+from ..problems import built_in_name, scenarios
+from ._settings import LOOP, RunSettings
 from ._store import StoredRun, made_with
 
 _OF_CONTROLLERS = frozenset({"tau_step", "tau_stop", "window", "ema_window", "step", "maximum", "iterations",
@@ -24,24 +24,33 @@ def full_physics_by_run(runs: Iterable[StoredRun]) -> dict[str, StoredRun]:
     return {run.id: full[key] for run in comparable if (key := _shared(run.settings)) in full}
 
 
+def full_physics_for(settings: RunSettings, runs: Iterable[StoredRun]) -> StoredRun | None:
+    """The newest finished run at K_full throughout with otherwise these settings."""
+    wanted = _shared(settings.to_json())
+    those = (run for run in runs if run.status == "finished" and _shared(run.settings) == wanted)
+    return next((run for run in those if is_full_physics(run)), None)
+
+
 def is_full_physics(run: StoredRun) -> bool:
     """Whether a kept run had K_full inner iterations throughout."""
-    scenario = scenarios().get(str(run.settings.get("scenario")))
-    problem = None if scenario is None else scenario.presets.get(str(run.settings.get("preset")))
-    refinement = run.settings.get("refinement")
+    full = run.settings.get("full_iterations")  # a loop of one's own says it itself
+    if run.settings.get("preset") != LOOP:
+        scenario = scenarios().get(str(run.settings.get("scenario")))
+        problem = None if scenario is None else scenario.presets.get(str(run.settings.get("preset")))
+        full = None if problem is None else problem.full_iterations
     return (
-        problem is not None
+        full is not None
         and not run.edits
-        and refinement == {"kind": "constant", "iterations": problem.full_iterations}
+        and run.settings.get("refinement") == {"kind": "constant", "iterations": full}
     )
 
 
 def kept_twin(settings: RunSettings, runs: Iterable[StoredRun]) -> StoredRun | None:
     """The newest finished run with these very settings, made with these versions on this kind of machine.
 
-    None for a problem of one's own, whose code may have changed since.
+    None for a problem or a loop of one's own, whose code may have changed since.
     """
-    if settings.preset == OWN:
+    if built_in_name(settings.problem) is None:
         return None
     wanted = settings.to_json()
     same = (run for run in runs if run.settings == wanted and not run.edits and run.status == "finished")

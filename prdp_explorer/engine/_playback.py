@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._epoch import LONGEST_CALL
+from ._from_json import settings_from_json
 from ._log import Log
-from ._settings import RunSettings, settings_from_json
+from ._settings import RunSettings
 from ._store import StoredRun
 
 

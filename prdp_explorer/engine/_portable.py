@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..refinement import Reason
+from ._from_json import settings_from_json
 from ._run import ENDED
 from ._schema import StoreError
-from ._settings import settings_from_json
 from ._store import ACTIVE, Store, StoredRun
 
 _ID = re.compile(r"[a-z0-9_-]{1,64}")
@@ -145,7 +145,7 @@ def _check_run(run: StoredRun) -> None:
     _check_plain(run.id, {**run.made_with, **run.summary})
     refinement = run.settings.get("refinement")
     _require(isinstance(refinement, dict), "its settings have no refinement", run.id)
-    _check_plain(run.id, {**run.settings, "refinement": None} | dict(refinement or {}))
+    _check_plain(run.id, {**run.settings, "refinement": None, "controls": None} | dict(refinement or {}))
     known = dict(run.settings)
     if known.get("preset") == "own":  # what can be said of a problem that is not here
         known |= {"scenario": "heat-1d", "preset": "live", "solver": "jacobi", "differentiation": "implicit"}

@@ -6,8 +6,10 @@ from typing import Any
 
 from ..problems import OWN, scenarios
 from ..refinement import KINDS
+from ._from_json import settings_from_json
 from ._log import Log
-from ._settings import RunSettings, settings_from_json
+from ._loop import ONLY_ITS_AUTHOR
+from ._settings import LOOP, RunSettings
 from ._store import StoredRun
 from ._training import Edit
 
@@ -26,6 +28,8 @@ def python_lines(run: StoredRun, log: Log) -> str:
     """
     if run.settings.get("preset") == OWN:
         _place(run.settings.get("scenario"))
+    if run.settings.get("preset") == LOOP:
+        raise ValueError(ONLY_ITS_AUTHOR)
     settings = settings_from_json(run.settings)  # nothing but values: what a file says becomes code here
     kind = KINDS[settings.refinement["kind"]].__name__
     return "\n".join(
@@ -59,6 +63,8 @@ def race_lines(contenders: Mapping[str, tuple[RunSettings, Iterable[Edit]]]) -> 
     kinds = set()
     calls: list[str] = []
     for label, (settings, edits) in contenders.items():
+        if settings.preset == LOOP:
+            raise ValueError(ONLY_ITS_AUTHOR)
         kind = KINDS[settings.refinement["kind"]].__name__
         kinds.add(kind)
         call = [
@@ -97,6 +103,8 @@ def command_line(settings: RunSettings) -> str:
     kind = settings.refinement["kind"]
     if kind == "scheduled":
         raise ValueError("The command line knows no schedule of K; the lines of Python train it.")
+    if settings.preset == LOOP:
+        raise ValueError(ONLY_ITS_AUTHOR)
     own = settings.preset == OWN
     named = ["--problem", _place(settings.scenario)] if own else [settings.scenario]
     flags = {

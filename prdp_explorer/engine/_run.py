@@ -125,12 +125,12 @@ class Run:
             wanted = self.settings.changed(changes)
             largest = wanted.largest_iterations
             room = largest if COMPILED & changes.keys() else self._room
-            if wanted.differentiation == "unrolled" and largest > room:
+            if wanted.unrolls and largest > room:
                 raise ValueError(
                     f"With unrolled differentiation K cannot exceed {room}, the largest K that this run made room for "
                     f"when it began to unroll; got {largest}. Start a new run with a larger maximum."
                 )
-            before = {"iterations": self.next_iterations, **vars(self.settings), **self.settings.refinement}
+            before = {"iterations": self.next_iterations, **self.settings.adjustable}
             self._room = room
             self.settings = wanted
             self.changes.append(changes)
@@ -224,6 +224,7 @@ class Race:
     - `pace`: epochs a second of wall-clock time, or None for as fast as possible.
     - `paused`: whether it is to stand still.
     - `recordings`: of a replay, what is played, by label; None where something is trained.
+    - `driven`: whether a loop of a person's own advances it, and the engine does not.
     """
 
     def __init__(self, contenders: Mapping[str, RunSettings], pace: float | None, wake: Callable[[], None]):
@@ -234,6 +235,7 @@ class Race:
         self.runs = {label: Run(settings, label, self) for label, settings in contenders.items()}
         self.id = next(iter(self.runs.values())).id
         self.recordings: Mapping[str, Recording] | None = None
+        self.driven = False
         self.steps: deque[None] = deque()
         self.turn = 0
         self.due = 0.0
@@ -316,7 +318,8 @@ class Watch:
         race.watchers -= 1
         if race.watchers == 0:
             race.unwatched_since = time.monotonic()
-            race.pause()
+            if not race.driven:  # a person's own loop goes on without the page, as it would without having had one
+                race.pause()
 
 
 def checked_pace(pace: float | None) -> float | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..problems import OWN, Problem, name_of, problem_named, scenario_named, scenarios
+from ..problems import OWN, Problem, name_of, problem_named, scenario_named
 from ..refinement import KINDS, AbstractController, Constant, Limits, TolerancePRDP, check_values, values_of
 from ..solvers import (
     SOLVERS,
@@ -14,6 +14,9 @@ from ..solvers import (
     unsuited_differentiation,
     unsuited_solver,
 )
+
+LOOP = "loop"
+"""The preset of runs whose training loop is a person's own; see `explore`."""
 
 METRICS = ("validation", "training")
 """What a controller may be fed: the validation metric, or the training loss."""
@@ -85,38 +88,9 @@ class RunSettings:
         **Raises:** `ValueError`, in words, for an unknown name, a value out of range, or values that do not fit
         together; nothing is changed then.
         """
-        kind = KINDS[self.refinement["kind"]]
-        past = ("initial", "rtol_initial", "compare_with_start")
-        known = [name for name in kind.limits if name not in past]
-        if kind not in (Constant, TolerancePRDP):
-            known.append("iterations")
-        known += ["learning_rate", "differentiation", "solver", "epochs"]
-        for name in changes:
-            if name == "initial":
-                raise ValueError("`initial` is K of the first epoch and cannot be changed later; set `iterations`.")
-            if name == "rtol_initial":
-                raise ValueError(
-                    "`rtol_initial` is the tolerance of the first epoch and cannot be changed later; set `rtol_floor`."
-                )
-            if name not in known:
-                raise ValueError(f"`{name}` cannot be changed during a run; these can: {', '.join(known)}.")
-        values = {name: value for name, value in changes.items() if name in kind.limits}
-        refinement = {
-            **self.refinement,
-            **{name: kind.limits[name].number(name, value) for name, value in values.items()},
-        }
-        if "initial" in refinement:  # it is history by now, and must not stand in the way of a lower maximum
-            refinement["initial"] = min(refinement["initial"], refinement["maximum"])
-        if "rtol_initial" in refinement:
-            refinement["rtol_initial"] = max(refinement["rtol_initial"], refinement["rtol_floor"])
-        if "iterations" in changes and "iterations" not in kind.limits:
-            Constant.limits["iterations"].number("iterations", changes["iterations"])
-            bound = values.get("maximum", self.refinement["maximum"])
-            if changes["iterations"] > bound:
-                raise ValueError(
-                    f"`iterations` must not exceed `maximum`, which is {bound}; got {changes['iterations']}. "
-                    "Raise `maximum` with it."
-                )
+        run = ("learning_rate", "differentiation", "solver", "epochs")
+        of_controller = {name: value for name, value in changes.items() if name not in run}
+        refinement = changed_refinement(self.refinement, of_controller, more=run)
         numbers: dict[str, Any] = {
             name: LIMITS[name].number(name, changes.get(name, getattr(self, name)))
             for name in ("learning_rate", "epochs")
@@ -141,6 +115,16 @@ class RunSettings:
         mine, others = ({**settings.to_json(), **settings.values} for settings in (self, other))
         past = ("refinement", "initial", "rtol_initial")
         return {name: value for name, value in others.items() if name not in past and value != mine[name]}
+
+    @property
+    def unrolls(self) -> bool:
+        """Whether it has room for so many iterations only as it began with."""
+        return self.differentiation == "unrolled"
+
+    @property
+    def adjustable(self) -> dict[str, Any]:
+        """What `changed` may change, but for K of the next epoch, by name."""
+        return {**vars(self), **self.refinement}
 
     @property
     def values(self) -> dict[str, Any]:
@@ -190,7 +174,7 @@ def settings_for(
     if differentiation is None:
         differentiation = problem.differentiations[0]
     _check_differentiation(problem, scenario, solver, differentiation)
-    refinement = _refinement(problem, problem.controller if controller is None else controller)
+    refinement = refinement_for(problem, problem.controller if controller is None else controller)
     _check_tolerance(problem, solver, refinement)
     return RunSettings(
         scenario=scenario,
@@ -204,37 +188,51 @@ def settings_for(
     )
 
 
-def settings_from_json(values: Mapping[str, Any]) -> RunSettings:
-    """The settings that `RunSettings.to_json` gave.
+def changed_refinement(refinement: Refinement, changes: Mapping[str, Any], *, more: tuple[str, ...]) -> Refinement:
+    """A controller's values with some of them changed during a run; `iterations`, K of the next epoch, is checked only.
 
-    **Raises:** `ValueError` in words for what is no such thing, and for a problem of one's own that is not known here.
+    **Arguments:**
+
+    - `more`: what else can be changed during such a run, for the message.
+
+    **Raises:** `ValueError` in words.
     """
-    if not isinstance(values, Mapping):
-        raise ValueError(f"Settings must be an object of values by name; got {type(values).__name__}.")
-    choices = dict(values)
-    if not is_known(choices):
-        raise ValueError(
-            f"{choices.get('scenario')} is a problem of one's own, which is not kept with its runs. Register it here, "
-            "or name its file or module with --problem."
-        )
-    names = ("preset", "solver", "differentiation", "metric", "seed", "epochs", "learning_rate")
-    missing = [name for name in ("scenario", "refinement", *names) if name not in choices]
-    if missing:
-        raise ValueError(f"Settings must name {', '.join(missing)}.")
-    if not isinstance(choices["preset"], str):
-        raise ValueError(f"`preset` must be a name; got {choices['preset']!r}.")
-    return settings_for(choices["scenario"], choices["refinement"], **{name: choices[name] for name in names})
+    kind = KINDS[refinement["kind"]]
+    past = ("initial", "rtol_initial", "compare_with_start")
+    known = [name for name in kind.limits if name not in past]
+    if kind not in (Constant, TolerancePRDP):
+        known.append("iterations")
+    for name in changes:
+        if name == "initial":
+            raise ValueError("`initial` is K of the first epoch and cannot be changed later; set `iterations`.")
+        if name == "rtol_initial":
+            raise ValueError(
+                "`rtol_initial` is the tolerance of the first epoch and cannot be changed later; set `rtol_floor`."
+            )
+        if name not in known:
+            raise ValueError(f"`{name}` cannot be changed during a run; these can: {', '.join((*known, *more))}.")
+    values = {name: value for name, value in changes.items() if name in kind.limits}
+    changed = {**refinement, **{name: kind.limits[name].number(name, value) for name, value in values.items()}}
+    if "initial" in changed:  # it is history by now, and must not stand in the way of a lower maximum
+        changed["initial"] = min(changed["initial"], changed["maximum"])
+    if "rtol_initial" in changed:
+        changed["rtol_initial"] = max(changed["rtol_initial"], changed["rtol_floor"])
+    if "iterations" in changes and "iterations" not in kind.limits:
+        Constant.limits["iterations"].number("iterations", changes["iterations"])
+        bound = values.get("maximum", refinement["maximum"])
+        if changes["iterations"] > bound:
+            raise ValueError(
+                f"`iterations` must not exceed `maximum`, which is {bound}; got {changes['iterations']}. "
+                "Raise `maximum` with it."
+            )
+    return changed
 
 
-def is_known(settings: Mapping[str, Any]) -> bool:
-    """Whether the problem of these settings, as `RunSettings.to_json` gives them, is a built-in one or is known here.
+def refinement_for(problem: Problem, controller: AbstractController | Refinement) -> Refinement:
+    """A controller as plain data, whole and checked: what it leaves out is the problem's own.
 
-    An unregistered problem of one's own has a class's name, which is no id.
+    **Raises:** `ValueError` in words.
     """
-    return settings.get("preset") != OWN or settings.get("scenario") in scenarios()
-
-
-def _refinement(problem: Problem, controller: AbstractController | Refinement) -> Refinement:
     if isinstance(controller, AbstractController):
         kind = next((name for name, kind in KINDS.items() if type(controller) is kind), None)
         if kind is None:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..problems import Problem, title_of
+from ._from_json import settings_from_json
 from ._log import Log, Snapshot
 from ._portable import export_run, written_whole
 from ._python import python_lines
-from ._settings import settings_from_json
 from ._store import Store, StoredRun
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..refinement import KINDS, AbstractController, AbstractPRDP, AnyController
-from ._settings import Refinement, RunSettings, settings_for
+from ._settings import Refinement, RunSettings, refinement_for
 
 SMALLEST_CAPACITY = 1024
 """Values that a compiled scan has room for at least; more room is the next power of two."""
@@ -84,7 +84,7 @@ def other_controller(settings: RunSettings, changes: Mapping[str, Any]) -> Refin
         changes = {**settings.values, **changes}
     elif not _decides(kind):
         raise ValueError(f"`kind` must be one that decides by the metric, prdp or prdp-tolerance; got {kind!r}.")
-    return settings_for(settings.problem, {**changes, "kind": kind}).refinement
+    return refinement_for(settings.problem, {**changes, "kind": kind})
 
 
 def decide(history: Any, refinement: Refinement, room: int = 0) -> WhatIf:
@@ -92,7 +92,7 @@ def decide(history: Any, refinement: Refinement, room: int = 0) -> WhatIf:
 
     **Arguments:**
 
-    - `history`: values of a metric, of shape `(values,)`, the one before training first.
+    - `history`: values of a metric, of shape `(values,)`, the one before training first, which NaN leaves out.
     - `refinement`: the controller as `other_controller` gives it.
     - `room`: how many values there may be later; one compilation for each kind of controller serves up to so many.
     """
@@ -121,7 +121,7 @@ def _scan(
 ) -> dict[str, Float[Array, " capacity"]]:
     state = controller.init()
     first = {name: value for name in _DECIDED if (value := getattr(state, name)) is not None}
-    columns = {name: jnp.zeros(history.shape, value.dtype) for name, value in first.items()}
+    columns = {name: jnp.full(history.shape, value) for name, value in first.items()}
 
     def body(index: Array, carry: Any) -> Any:
         state, columns = carry
@@ -133,5 +133,7 @@ def _scan(
         state = here.update(value, state)
         return state, {name: column.at[index].set(getattr(state, name)) for name, column in columns.items()}
 
-    _, columns = jax.lax.fori_loop(0, length, body, (state, columns))
+    # A loop of one's own need not have measured before training: then nothing is decided on that.
+    start = jnp.where(jnp.isnan(history[0]), 1, 0)
+    _, columns = jax.lax.fori_loop(start, length, body, (state, columns))
     return columns

@@ -83,7 +83,8 @@ class Worker:
                 self._thread = threading.Thread(target=self._work, name="prdp-engine", daemon=True)
                 self._thread.start()
                 atexit.register(self.close)
-        self._compiler.submit(self._prepare, race)
+        if not race.driven:
+            self._compiler.submit(self._prepare, race)
         self.notify()  # what is played needs no preparation
         return race
 
@@ -166,7 +167,7 @@ class Worker:
                 if self._closed:
                     return
                 self._awake = False
-                races = list(self.races.values())
+                races = [race for race in self.races.values() if not race.driven]
             for race in races:
                 self._forget_if_abandoned(race)
                 for run in race.active:
@@ -182,7 +183,7 @@ class Worker:
         times += [
             race.unwatched_since + self._keep_seconds
             for race in self.races.values()
-            if race.unwatched_since is not None
+            if race.unwatched_since is not None and not race.driven
         ]
         return max(0.0, min(times) - time.monotonic()) if times else None
 

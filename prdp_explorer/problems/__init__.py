@@ -11,6 +11,7 @@ from ._registry import OWN as OWN
 from ._registry import PROBLEMS_VARIABLE as PROBLEMS_VARIABLE
 from ._registry import SCENARIOS as SCENARIOS
 from ._registry import built_in_name as built_in_name
+from ._registry import id_of as id_of
 from ._registry import name_of as name_of
 from ._registry import problem_named as problem_named
 from ._registry import register as register

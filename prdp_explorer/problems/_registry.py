@@ -30,6 +30,8 @@ OWN = "own"
 PROBLEMS_VARIABLE = "PRDP_EXPLORER_PROBLEMS"
 """Environment variable with problems of one's own, as `problem_at` takes them, separated by commas."""
 
+LONGEST_ID = 48
+
 ENTRY_POINTS = "prdp_explorer.problems"
 """The group of entry points by which an installed package offers problems; their names become ids."""
 
@@ -92,9 +94,7 @@ def register(problem: Problem | type[Problem], name: str | None = None, *, place
     problem = complete_problem(problem, "The problem")
     kind = type(problem)
     title = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", kind.__name__)
-    id = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-    if not id:
-        raise ValueError(f"`name` must have a letter or a digit; got {title!r}.")
+    id = id_of(title)
     about = inspect.cleandoc(kind.__doc__ or "")
     with _lock:
         former = _own[id].presets[OWN] if id in _own else None
@@ -110,6 +110,17 @@ def register(problem: Problem | type[Problem], name: str | None = None, *, place
             place=place,
         )
     return scenario
+
+
+def id_of(name: str) -> str:
+    """A name in small letters, digits and hyphens, as ids and links have it.
+
+    **Raises:** `ValueError` in words for what is no name.
+    """
+    id = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") if isinstance(name, str) else ""
+    if not 0 < len(id) <= LONGEST_ID:
+        raise ValueError(f"`name` must have 1 to {LONGEST_ID} letters or digits; got {name!r}.")
+    return id
 
 
 def unregister(id: str) -> None:
