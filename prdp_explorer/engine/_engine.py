@@ -67,9 +67,7 @@ class Engine:
 
     def start_with(self, settings: RunSettings, *, pace: float | None = None) -> Run:
         """Start one run with settings that are complete."""
-        (run,) = self._worker.enter(
-            Race({role(settings): settings}, checked_pace(pace), self._worker.notify)
-        ).runs.values()
+        (run,) = self._enter(Race({role(settings): settings}, checked_pace(pace), self._worker.notify)).runs.values()
         return run
 
     def race(
@@ -118,6 +116,11 @@ class Engine:
             store = self._written()
             for run in race.runs.values():
                 reuse_twin(store, run)
+        return self._enter(race)
+
+    def _enter(self, race: Race) -> Race:
+        """Let a race take part, whatever it is made of."""
+        race.engine = self
         return self._worker.enter(race)
 
     @property
@@ -179,7 +182,7 @@ class Engine:
 
         **Raises:** `ValueError` in words for a run that cannot go on; nothing is started then.
         """
-        return self._worker.enter(resumed(self._written(), run_id, pace, self._worker.notify, beside=beside))
+        return self._enter(resumed(self._written(), run_id, pace, self._worker.notify, beside=beside))
 
     def fork(self, run_id: str, epoch: int, *, pace: float | None = None, beside: bool = False, **changes: Any) -> Race:
         """Go another way from an epoch of a kept run on: a race of one new run that has the other's past.
@@ -196,9 +199,7 @@ class Engine:
 
         **Raises:** `ValueError` in words; nothing is started then.
         """
-        return self._worker.enter(
-            forked(self._written(), run_id, epoch, changes, pace, self._worker.notify, beside=beside)
-        )
+        return self._enter(forked(self._written(), run_id, epoch, changes, pace, self._worker.notify, beside=beside))
 
     def replay(
         self,
@@ -222,7 +223,7 @@ class Engine:
         """
         race = replayed(recordings_of(self._written(), run_id, beside), epoch, pace, self._worker.notify)
         race.paused = paused
-        return self._worker.enter(race)
+        return self._enter(race)
 
     def seek(self, race: Race, epoch: int, *, paused: bool = True) -> Race:
         """A replay from another epoch on, which takes the place of this one."""
@@ -230,7 +231,7 @@ class Engine:
             raise ValueError("Only a replay can be moved to another epoch; fork what is trained instead.")
         moved = replayed(race.recordings, epoch, race.pace, self._worker.notify)
         moved.id, moved.paused = race.id, paused
-        return self._worker.enter(moved)
+        return self._enter(moved)
 
     def what_if(self, run: Run, changes: Mapping[str, Any]) -> Future[WhatIf]:
         """What a run's controller would have decided with other values, on the history that the run has so far.
