@@ -19,7 +19,6 @@ from ._bar import Bar
 from ._controls import Controls
 from ._fields import Fields
 from ._live import Live, checked_engine, race_of, tick_once
-from ._notebook import LOCK
 from ._overview import Overview
 from ._pointer import Pointer
 from ._runs import Runs
@@ -108,7 +107,7 @@ class Explorer(Live):
 
     def attach(self, race: Race) -> None:
         """Show a race from its beginning and watch it from now on."""
-        with LOCK:
+        with self.changing():
             self.leave()
             self._aside = None
             self._edits.clear()
@@ -175,7 +174,7 @@ class Explorer(Live):
 
     def tick(self) -> None:
         """Show what is new in the logs, in the tab that is open."""
-        with LOCK, pn.io.hold():
+        with self.changing():
             # Before anything is streamed: Bokeh 3.9 fails on columns that grow and then shrink in one message.
             if (epoch := self.bar.replay.wanted()) is not None:
                 self._seek(epoch)
@@ -199,7 +198,7 @@ class Explorer(Live):
 
     def _point(self, epoch: int | None) -> None:
         """Show an epoch that a person points at, or none, in all views."""
-        with LOCK, pn.io.hold():
+        with self.changing():
             for view in self.views.values():
                 if hasattr(view, "point_at"):
                     view.point_at(epoch)

@@ -1,8 +1,10 @@
 """What the explorer and each view by itself have in common: being kept up to date while somebody looks."""
 
+import contextlib
 import html
 import time
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import panel as pn
@@ -52,10 +54,16 @@ class Live(pn.viewable.Viewer):
         """Show what is new."""
         raise NotImplementedError
 
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """Change what is seen, in one go and one at a time, wherever it is seen."""
+        with LOCK, contextlib.nullcontext() if self._frame is None else self._frame.changing(), pn.io.hold():
+            yield
+
     def keep_up(self) -> None:
         """Call `tick` by the timer of the page that is being made; a notebook's begins when its output is made."""
         document = pn.state.curdoc
-        if document is not None:
+        if document is not None and document.session_context is not None:
             # Bokeh's own timer: Panel's would switch the page's busy indicator on and off at each tick. It does not
             # hold what it keeps up to date, and so neither does what outlives a session.
             live: weakref.ref[Live] = weakref.ref(self)
@@ -78,21 +86,22 @@ class Live(pn.viewable.Viewer):
         """End the timer and stop watching; a race that nobody watches is paused. Displayed anew it goes on."""
         with LOCK:
             frame = self._frame
-            if frame is not None and frame.outputs:
-                self._note.object = _note_html("Closed. To go on, run its cell again.")
+            if frame is not None and frame.root is not None:
                 if frame.opened:
                     self.tick()
-                    frame.send()
-                for root in list(frame.outputs):
-                    frame.take_out(root, whole=False)
+                    with self.changing():
+                        self._note.object = _note_html("Closed. To go on, run its cell again.")
+                        frame.send()
+                frame.take_out(whole=False)
                 self._note.object = ""
                 KERNEL.leave(frame)
             self.leave()
 
     def tell(self, message: str) -> None:
         """Say to the person who looks what went wrong, where there is no page to notify."""
-        self._note.object = _note_html(message)
-        self._told = time.monotonic()
+        with self.changing():
+            self._note.object = _note_html(message)
+            self._told = time.monotonic()
 
     def forget_told(self) -> None:
         """Take back a message that was there for long enough (for `tick`)."""

@@ -64,7 +64,7 @@ class Beat(pn.custom.JSComponent):
 
     **Attributes:**
 
-    - `heard`: when the browser said something last; 0 for never.
+    - `asked`, `heard`: when the browser was asked, and when it said something last; 0 for never.
     - `on_heard`: called when it does.
     """
 
@@ -91,20 +91,20 @@ class Beat(pn.custom.JSComponent):
     def __init__(self, **params: Any):
         super().__init__(**params)
         self._asked, self._answered = 0, -1  # the numbers of the last updates; below 0 where nobody answers
-        self._when = self.heard = 0.0
+        self.asked = self.heard = 0.0
         self.on_heard: Callable[[], None] = lambda: None
 
     @property
     def ready(self) -> bool:
         """Whether the browser keeps up, or has had its time to."""
         late = self._answered >= 0 and self._asked - self._answered >= MOST_UNDER_WAY
-        return not late or time.monotonic() - self._when > PATIENCE_SECONDS
+        return not late or time.monotonic() - self.asked > PATIENCE_SECONDS
 
     def ask(self) -> None:
         """Let the browser say when it has shown what it was sent up to now."""
         if self._answered >= 0:
             self._asked += 1
-            self._when = time.monotonic()
+            self.asked = time.monotonic()
             self._send_msg(self._asked)
 
     def _handle_msg(self, data: Any) -> None:

@@ -12,7 +12,6 @@ from ._bar import status_html
 from ._explorer import shared_engine
 from ._fields import Fields
 from ._live import Live, race_of
-from ._notebook import LOCK
 from ._overview import Overview
 from ._pointer import Pointer
 from ._runs import Runs
@@ -60,7 +59,7 @@ class _RaceLive(Live):
 
     def attach(self, race: Race) -> None:
         """Show a race from its beginning and watch it from now on."""
-        with LOCK:
+        with self.changing():
             self.leave()
             self.race = race
             self.arrive()
@@ -72,7 +71,7 @@ class _RaceLive(Live):
 
     def tick(self) -> None:
         """Show what is new in the logs."""
-        with LOCK, pn.io.hold():
+        with self.changing():
             for source in self.sources:
                 source.update()
             self.view.update()
@@ -88,7 +87,7 @@ class _RaceLive(Live):
         return "<br>".join([status, *map(html.escape, troubled)])
 
     def _point(self, epoch: int | None) -> None:
-        with LOCK, pn.io.hold():
+        with self.changing():
             if hasattr(self.view, "point_at"):
                 self.view.point_at(epoch)
 
@@ -190,6 +189,6 @@ class KeptRuns(Live):
 
     def tick(self) -> None:
         """Show what changed in the store."""
-        with LOCK, pn.io.hold():
+        with self.changing():
             self.view.update()
             self.forget_told()
