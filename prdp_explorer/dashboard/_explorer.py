@@ -26,7 +26,7 @@ from ._session import locked, notify
 from ._share import Share, Shared
 from ._shown import Shown
 from ._source import RunSource
-from ._theme import FULL_LABEL, LOOKS, PRDP_LABEL, fill
+from ._theme import FITTED, FULL_LABEL, LOOKS, PRDP_LABEL, fill
 from ._why import Why
 
 SEEN_AFTER_MILLISECONDS = 40
@@ -42,6 +42,17 @@ def shared_engine() -> Engine:
         return Engine(Store())
     except StoreError as error:
         return Engine(not_kept=f"{error} Runs are not kept.")
+
+
+_BESIDE = """
+:host { display: grid; grid-template-columns: minmax(0, 1fr) }
+:host > .drawer { order: 1 }
+@container (min-width: 820px) {
+  :host { grid-template-columns: 300px minmax(0, 1fr) }
+  :host > .drawer { order: 0 }
+}
+"""
+"""The drawer beside the views where there is room, else below them."""
 
 
 class Explorer(Live):
@@ -88,7 +99,9 @@ class Explorer(Live):
         }
         self.views: dict[str, Any] = {}
         self._looked: dict[str, Shown] = {}
-        self._places = {name: pn.Column(sizing_mode="stretch_width", margin=0) for name in self._builders}
+        self._places = {
+            name: pn.Column(sizing_mode="stretch_width", margin=0, styles=FITTED) for name in self._builders
+        }
         self.tabs = pmui.Tabs(*self._places.items(), sizing_mode="stretch_width", margin=0)
         self.tabs.param.watch(lambda _: locked(self.tick), "active")
         self.overview: Overview = self._open("Race")
@@ -98,12 +111,11 @@ class Explorer(Live):
         if race is not None:
             self.show_race(race, {"race": race.id})
 
-    def _lay_out(self) -> pmui.Row:
-        return pmui.Row(
-            pmui.Column(self.controls, width=330),
-            pmui.Column(self.bar, self.tabs, sizing_mode="stretch_width"),
-            sizing_mode="stretch_width",
-        )
+    def _lay_out(self) -> pn.Column:
+        drawer = pn.Column(self.controls, css_classes=["drawer"], sizing_mode="stretch_width", margin=0)
+        views = pn.Column(self.bar, self.tabs, sizing_mode="stretch_width", margin=0)
+        beside = pn.Column(drawer, views, stylesheets=[_BESIDE], sizing_mode="stretch_width", margin=0)
+        return pn.Column(beside, styles=FITTED, sizing_mode="stretch_width", margin=0)
 
     def attach(self, race: Race) -> None:
         """Show a race from its beginning and watch it from now on."""

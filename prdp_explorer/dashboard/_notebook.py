@@ -97,7 +97,7 @@ class Frame(pn.Column):
             return super()._render_model(doc, comm)
         with LOCK, _inline(doc):
             model = super()._render_model(doc, comm)
-            view = state._views[model.ref["id"]][0]
+            view: Any = state._views[model.ref["id"]][0]
             view._hooks = [*view._hooks, lambda _, root, changed, __: self._say_code_once(root, changed)]
             model.tags = [*model.tags, SENT_BY_US]
             self._alone = True
@@ -110,14 +110,16 @@ class Frame(pn.Column):
     def _say_code_once(self, root: Any, changed: Any = None) -> None:
         """Leave the code of Material UI's components with the first: Panel gives more than a megabyte to each of them.
 
-        The browser finds it by the name of the bundle.
+        The browser finds it by the name of the bundle. And let all of them know what icons look like.
         """
         models = root if changed is None else changed._models[root.ref["id"]][0]
         first = None if self._carrier is None else self._carrier._models.get(root.ref["id"], (None,))[0]
         if first is not None and first.bundle not in (None, "url"):
             for model in models.select({"type": ReactiveESM}):
-                if model is not first and model.bundle == first.bundle:
-                    model.esm = ""
+                if model.bundle == first.bundle:
+                    model.css_bundle = ICONS_STYLE
+                    if model is not first:
+                        model.esm = ""
 
     def _cleanup(self, root: Any = None) -> None:
         super()._cleanup(root)
@@ -137,7 +139,7 @@ class Frame(pn.Column):
     @property
     def _output(self) -> Any:
         """What shows it, the model of the root, the document and what is sent over."""
-        return state._views.get(self.root, (None, None, None, None))
+        return state._views.get(self.root or "", (None, None, None, None))
 
     @property
     def opened(self) -> bool:
@@ -186,7 +188,8 @@ def _received_by(root: str) -> Any:
 def _take(root: str, manager: Any, frame: "weakref.ref[Frame]", message: Any) -> None:
     """Take a message of the browser, in the manner of Panel, which however loses what was not sent by then."""
     shown = frame()
-    _, model, document, comm = state._views[root]
+    views: Any = state._views
+    _, model, document, comm = views[root]
     with LOCK, set_curdoc(document), telling(None if shown is None else shown.live.tell):
         patch_cds_msg(model, message)
         manager.assemble(message).apply_to_document(document, comm.id)
@@ -231,6 +234,13 @@ def _put_styles_inline(model: Any, known: Mapping[str, Any]) -> None:
         ]
         if said != sheets:
             element.stylesheets = said
+
+
+ICONS_STYLE = """
+.material-icons { font-family: "Material Icons"; line-height: 1; letter-spacing: normal; text-transform: none;
+  white-space: nowrap; direction: ltr; font-feature-settings: "liga"; -webkit-font-smoothing: antialiased }
+"""
+"""What Material UI's icons need beside their font."""
 
 
 class IconFont(pn.custom.JSComponent):

@@ -18,7 +18,7 @@ from ._runs import Runs
 from ._shown import Shown
 from ._source import RunSource
 from ._story import story
-from ._theme import LOOKS
+from ._theme import FITTED, LOOKS
 from ._why import Why
 
 
@@ -55,7 +55,7 @@ class _RaceLive(Live):
         raise NotImplementedError
 
     def _lay_out(self) -> pn.Column:
-        return pn.Column(self._heading, self.view, sizing_mode="stretch_width", margin=0)
+        return pn.Column(self._heading, self.view, styles=FITTED, sizing_mode="stretch_width", margin=0)
 
     def attach(self, race: Race) -> None:
         """Show a race from its beginning and watch it from now on."""
@@ -184,8 +184,8 @@ class KeptRuns(Live):
         self.view = Runs(store)
         self.tick()
 
-    def _lay_out(self) -> Runs:
-        return self.view
+    def _lay_out(self) -> pn.Column:
+        return pn.Column(self.view, styles=FITTED, sizing_mode="stretch_width", margin=0)
 
     def tick(self) -> None:
         """Show what changed in the store."""
