@@ -4,3 +4,7 @@ from ._explorer import Explorer as Explorer
 from ._exports import EXPORTS as EXPORTS
 from ._page import make_page as make_page
 from ._report import report as report
+from ._views import FieldsView as FieldsView
+from ._views import KeptRuns as KeptRuns
+from ._views import RaceView as RaceView
+from ._views import WhyView as WhyView

@@ -114,10 +114,10 @@ class Bar(pn.viewable.Viewer):
             self.pause.param.update(label=label, icon=icon)
         self.replay.update(shown)
         if not shown.runs:
-            self.status.object = _status_html("Ready", "no run yet")
+            self.status.object = status_html("Ready", "no run yet")
             self.headline.object = WELCOME
             return
-        self.status.object = _status_html(shown.words, f"epoch {shown.epoch} of {shown.epochs}")
+        self.status.object = status_html(shown.words, f"epoch {shown.epoch} of {shown.epochs}")
         self.headline.object = "<br>".join(_sentences(shown, trouble))
 
 
@@ -135,7 +135,8 @@ def _sentences(shown: Shown, trouble: str | None) -> list[str]:
     return told
 
 
-def _status_html(state: str, progress: str) -> str:
+def status_html(state: str, progress: str) -> str:
+    """The state of a race and how far it is, in a line."""
     return (
         f'<div style="font-size:14px;white-space:nowrap"><b>{state}</b> · '
         f'<span role="status" aria-live="polite">{progress}</span></div>'

@@ -1,9 +1,7 @@
 """The explorer: it holds a race, passes a person's commands on, and moves the views."""
 
-import functools
 import html
 import math
-import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -11,61 +9,64 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
-from panel.io import PeriodicCallback
 
-from ..engine import Engine, Race, Run, Store, StoreError, Watch, settings_for
+from ..engine import Engine, Race, Run, is_known, settings_for, shared_engine
+from ..problems import Problem, name_of, register, scenario_named
 from ._address import Setting, address_query
 from ._address_bar import AddressBar
 from ._bar import Bar
 from ._controls import Controls
 from ._fields import Fields
+from ._live import Live, checked_engine, race_of, tick_once
 from ._overview import Overview
 from ._pointer import Pointer
 from ._runs import Runs
-from ._session import Beat, locked, notify
+from ._session import locked, notify
 from ._share import Share, Shared
 from ._shown import Shown
 from ._source import RunSource
-from ._theme import FULL_LABEL, LOOKS, PRDP_LABEL, fill
+from ._theme import FITTED, FULL_LABEL, LOOKS, PRDP_LABEL, fill
 from ._why import Why
 
-TICK_MILLISECONDS = 100
 SEEN_AFTER_MILLISECONDS = 40
 """An edit has acted by then: a compiled call takes about 30 ms."""
-NOTEBOOK_TICK_MILLISECONDS = 250
 UNSEEN_SECONDS = 1.0
 """How late the curves of the race may be while another tab is open, where only the pointer needs them."""
 
 
-@functools.cache
-def shared_engine() -> Engine:
-    """The engine of this process, which all its pages share. Without a store that can be used it keeps no runs."""
-    try:
-        return Engine(Store())
-    except StoreError as error:
-        return Engine(not_kept=f"{error} Runs are not kept.")
+_BESIDE = """
+:host { display: grid; grid-template-columns: minmax(0, 1fr) }
+:host > .drawer { order: 1 }
+@container (min-width: 820px) {
+  :host { grid-template-columns: 300px minmax(0, 1fr) }
+  :host > .drawer { order: 0 }
+}
+"""
+"""The drawer beside the views where there is room, else below them."""
 
 
-class Explorer(pn.viewable.Viewer):
+class Explorer(Live):
     """PRDP against full physics and others, live: settings, commands, and views that follow the logs of the runs.
 
-    Displayed by its last line in a notebook (after `pn.extension("tabulator", inline=True)`), or served by `make_page`;
-    either way a timer keeps it up to date. `close` ends the timer and withdraws the interest in the race.
+    Displayed by its last line in a notebook (after `pn.extension("tabulator", inline=True)`), or served with
+    `.servable()`; either way a timer keeps it up to date. `close` ends the timer and withdraws the interest in the
+    race.
 
     **Arguments:**
 
-    - `engine`: what trains; by default the one that this process shares.
+    - `show`: what to begin with: the id of a scenario or a problem of one's own, which the drawer is set to; a race or
+      a run, or what has one as `race`, as a session of `explore` has, to be shown and followed; None for the first
+      scenario.
+    - `engine`: what trains; by default the one that trains what is shown, or that this process shares.
+
+    **Raises:** `ValueError` in words for anything else.
     """
 
-    def __init__(self, engine: Engine | None = None):
+    def __init__(self, show: Any = None, *, engine: Engine | None = None):
+        race = None if show is None or isinstance(show, str | Problem | type) else race_of(show)
+        scenario = scenario_to_show(show) if race is None and show is not None else None
         super().__init__()
-        self.engine = engine or shared_engine()
-        self.race: Race | None = None
-        self._watch: Watch | None = None
-        self._timer: PeriodicCallback | None = None
-        # In a notebook the timer and the widgets' callbacks are in different threads.
-        self._lock = threading.RLock()
-        self._layout: pmui.Row | None = None
+        self.engine = (race and race.engine) or shared_engine() if engine is None else checked_engine(engine)
         self.shown = Shown(None, kept=False)
         self._aside: Race | None = None  # under way, while its past is looked at
         self._streamed = -math.inf
@@ -75,7 +76,6 @@ class Explorer(pn.viewable.Viewer):
             source.source.name = f"contender {place}"  # to be found by, in the browser
         self._pointer = Pointer([source.source for source in self.sources], self._point)
         self.controls = Controls(self._edit)
-        self.beat = Beat(margin=0)
         self.address = AddressBar(margin=0)
         self._opened: dict[str, str] = {}  # the race or the run that the address names
         self._held: Any = None
@@ -90,50 +90,32 @@ class Explorer(pn.viewable.Viewer):
         }
         self.views: dict[str, Any] = {}
         self._looked: dict[str, Shown] = {}
-        self._places = {name: pn.Column(sizing_mode="stretch_width", margin=0) for name in self._builders}
+        self._places = {
+            name: pn.Column(sizing_mode="stretch_width", margin=0, styles=FITTED) for name in self._builders
+        }
         self.tabs = pmui.Tabs(*self._places.items(), sizing_mode="stretch_width", margin=0)
         self.tabs.param.watch(lambda _: locked(self.tick), "active")
         self.overview: Overview = self._open("Race")
         self.tick()
+        if scenario is not None:
+            self.controls.scenario.value = scenario
+        if race is not None:
+            self.show_race(race, {"race": race.id})
 
-    def __panel__(self) -> pmui.Row:
-        self.keep_up()
-        self._layout = pmui.Row(
-            pmui.Column(self.controls, width=330),
-            pmui.Column(self.bar, self.tabs, sizing_mode="stretch_width"),
-            sizing_mode="stretch_width",
-        )
-        return self._layout
-
-    def keep_up(self) -> None:
-        """Call `tick` by a timer: of the page where there is one, else of the notebook's kernel."""
-        document = pn.state.curdoc
-        if document is not None:
-            # Bokeh's own timer: Panel's would switch the page's busy indicator on and off at each tick. It does not
-            # hold the explorer, and so neither does what outlives a session.
-            explorer: weakref.ref[Explorer] = weakref.ref(self)
-            document.add_periodic_callback(lambda: _tick(explorer), TICK_MILLISECONDS)
-            pn.state.on_session_destroyed(lambda _: _close(explorer))
-        elif self._timer is None:
-            # In the background, since cells that run would otherwise hold it up.
-            self._timer = PeriodicCallback(
-                callback=self._tick_in_notebook, period=NOTEBOOK_TICK_MILLISECONDS, background=True
-            )
-            self._timer.start()
-
-    def _tick_in_notebook(self) -> None:
-        self.tick()
-        if self._layout is not None:
-            pn.io.push_notebook(self._layout)  # streamed columns do not reach a notebook by themselves
+    def _lay_out(self) -> pn.Column:
+        drawer = pn.Column(self.controls, css_classes=["drawer"], sizing_mode="stretch_width", margin=0)
+        views = pn.Column(self.bar, self.tabs, sizing_mode="stretch_width", margin=0)
+        beside = pn.Column(drawer, views, stylesheets=[_BESIDE], sizing_mode="stretch_width", margin=0)
+        return pn.Column(beside, styles=FITTED, sizing_mode="stretch_width", margin=0)
 
     def attach(self, race: Race) -> None:
         """Show a race from its beginning and watch it from now on."""
-        with self._lock:
-            self._unwatch()
-            self._watch = race.watch()
+        with self.changing():
+            self.leave()
             self._aside = None
             self._edits.clear()
             self._follow(race)
+            self.arrive()
             self.bar.show_pace(race.pace, self.shown.epochs)
             self.overview.fairness.value = race.fairness
             self.tick()
@@ -186,26 +168,16 @@ class Explorer(pn.viewable.Viewer):
         self._link(link)
 
     def _copy_settings(self) -> None:
-        """Show in the drawer what the contenders have by now."""
+        """Show in the drawer what the contenders have by now, if their problem can be set there."""
+        if not is_known(self.shown.first.settings.to_json()):
+            return
         first, full = self.shown.at(0), self.shown.at(1)
         others = {each.label: each.run.settings for each in self.shown.contenders if each.place > 1}
         self.controls.copy_from(first and first.settings, full and full.settings, others)
 
-    def close(self) -> None:
-        """End the timer and stop watching; a race that nobody watches is paused."""
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None
-        self._unwatch()
-
-    def _unwatch(self) -> None:
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
-
     def tick(self) -> None:
         """Show what is new in the logs, in the tab that is open."""
-        with self._lock, pn.io.hold():
+        with self.changing():
             # Before anything is streamed: Bokeh 3.9 fails on columns that grow and then shrink in one message.
             if (epoch := self.bar.replay.wanted()) is not None:
                 self._seek(epoch)
@@ -225,10 +197,11 @@ class Explorer(pn.viewable.Viewer):
                 fill(self._places[name], view)
             self._show_state()
             self._show_address()
+            self.forget_told()
 
     def _point(self, epoch: int | None) -> None:
         """Show an epoch that a person points at, or none, in all views."""
-        with self._lock, pn.io.hold():
+        with self.changing():
             for view in self.views.values():
                 if hasattr(view, "point_at"):
                     view.point_at(epoch)
@@ -282,7 +255,7 @@ class Explorer(pn.viewable.Viewer):
         for race in (self._aside, self.race):
             if race is not None and race.recordings is None:
                 race.stop()
-        self._unwatch()
+        self.leave()
         self._aside = None
         self._edits.clear()
         self._follow(None)
@@ -411,7 +384,7 @@ class Explorer(pn.viewable.Viewer):
             document = pn.state.curdoc
             if document is not None and document.session_context is not None:  # seen sooner than by the timer
                 explorer: weakref.ref[Explorer] = weakref.ref(self)
-                document.add_timeout_callback(lambda: _tick(explorer), SEEN_AFTER_MILLISECONDS)
+                document.add_timeout_callback(lambda: tick_once(explorer), SEEN_AFTER_MILLISECONDS)
 
     def _show_state(self) -> None:
         training, first = self.shown.training, self.shown.at(0)
@@ -422,12 +395,12 @@ class Explorer(pn.viewable.Viewer):
         self.bar.update(self.shown, self.engine.trouble, undoable=bool(self._edits), aside=aside)
 
 
-def _tick(explorer: "weakref.ref[Explorer]") -> None:
-    if (alive := explorer()) is not None and alive.beat.ready:
-        alive.tick()
-        alive.beat.ask()
+def scenario_to_show(show: "str | Problem | type[Problem]") -> str:
+    """The id of the scenario that is meant; a problem of one's own that has no name yet is registered by its class's.
 
-
-def _close(explorer: "weakref.ref[Explorer]") -> None:
-    if (alive := explorer()) is not None:
-        alive.close()
+    **Raises:** `ValueError` in words for one that there is not.
+    """
+    if isinstance(show, str):
+        return scenario_named(show).id
+    known = name_of(show) if isinstance(show, Problem) else None
+    return register(show).id if known is None else known[0]

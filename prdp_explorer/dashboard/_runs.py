@@ -39,10 +39,16 @@ class Runs(pn.viewable.Viewer):
     **Arguments:**
 
     - `store`: where the runs are kept.
-    - `open_run`, `resume_run`: called with the id of the run that a person wants to look at, or to go on with.
+    - `open_run`, `resume_run`: called with the id of the run that a person wants to look at, or to go on with; None
+      where there is nothing to show it in.
     """
 
-    def __init__(self, store: Store, open_run: Callable[[str], None], resume_run: Callable[[str], None]):
+    def __init__(
+        self,
+        store: Store,
+        open_run: Callable[[str], None] | None = None,
+        resume_run: Callable[[str], None] | None = None,
+    ):
         super().__init__()
         self.store = store
         self._runs: dict[str, StoredRun] = {}
@@ -65,8 +71,9 @@ class Runs(pn.viewable.Viewer):
         self.resume = pmui.Button(label="Resume", icon="play_arrow", **button)
         self.delete = pmui.Button(label="Delete", icon="delete", **button)
         self.undo = pmui.Button(label="Undo", icon="undo", size="small", variant="text", margin=(5, 4), visible=False)
-        self.open.on_click(lambda _: locked(lambda: open_run(self.selected[0])))
-        self.resume.on_click(lambda _: locked(lambda: resume_run(self.selected[0])))
+        for wanted, act in ((self.open, open_run), (self.resume, resume_run)):
+            wanted.visible = act is not None
+            wanted.on_click(lambda _, act=act: act and locked(lambda: act(self.selected[0])))
         self.delete.on_click(lambda _: locked(self._delete))
         self.undo.on_click(lambda _: locked(self._undo))
         self._count, self._told = (pn.pane.HTML(margin=(5, 8), align="center") for _ in range(2))

@@ -189,12 +189,15 @@ def as_pane(plot: figure) -> pn.pane.Bokeh:
     return pn.pane.Bokeh(plot, sizing_mode="stretch_width", height=plot.height, margin=0)
 
 
-_WIDER_THAN = {"sm": 600, "md": 900, "lg": 1200}
-"""Pixels of the window from which on a size counts: Material UI's."""
+_WIDER_THAN = {"sm": 260, "md": 620, "lg": 840}
+"""Pixels from which on a size counts, of what the views have for themselves: Material UI's, less the drawer."""
+
+FITTED = {"container-type": "inline-size"}
+"""The style of what holds views, by whose width they lay themselves out."""
 
 
 def grid(*cells: tuple[Any, dict[str, int]], gap: int = 0, margin: int = 0) -> pn.Column:
-    """Cells of so many twelfths of the width from a width of the window on ("sm", "md", "lg"), else the whole of it.
+    """Cells of so many twelfths of the width from a width of what is `FITTED` on ("sm", "md", "lg"), else all of it.
 
     Of Panel's columns, since figures in Material UI's grid stay without axes when something else on the page changes
     its size while that draws itself anew.
@@ -202,7 +205,9 @@ def grid(*cells: tuple[Any, dict[str, int]], gap: int = 0, margin: int = 0) -> p
     rules = [":host > * { grid-column: span 12 }"]
     for width, pixels in _WIDER_THAN.items():
         for size in {sizes[width] for _, sizes in cells if width in sizes}:
-            rules.append(f"@media (min-width: {pixels}px) {{ :host > .{width}-{size} {{ grid-column: span {size} }} }}")
+            rules.append(
+                f"@container (min-width: {pixels}px) {{ :host > .{width}-{size} {{ grid-column: span {size} }} }}"
+            )
     return pn.Column(
         *(
             pn.Column(

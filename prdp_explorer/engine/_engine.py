@@ -69,9 +69,7 @@ class Engine:
 
     def start_with(self, settings: RunSettings, *, pace: float | None = None) -> Run:
         """Start one run with settings that are complete."""
-        (run,) = self._worker.enter(
-            Race({role(settings): settings}, checked_pace(pace), self._worker.notify)
-        ).runs.values()
+        (run,) = self.enter(Race({role(settings): settings}, checked_pace(pace), self._worker.notify)).runs.values()
         return run
 
     def race(
@@ -120,6 +118,14 @@ class Engine:
             store = self._written()
             for run in race.runs.values():
                 reuse_twin(store, run)
+        return self.enter(race)
+
+    def enter(self, race: Race) -> Race:
+        """Let a race take part: it is advanced, kept and shown from now on.
+
+        **Raises:** `ValueError` in words if it cannot.
+        """
+        race.engine = self
         return self._worker.enter(race)
 
     @property
@@ -174,15 +180,8 @@ class Engine:
         - `wake`: called whenever there may be something that the loop should take up.
         """
         race = Race({role(settings): settings}, None, wake)
-        race.driven = True
+        race.driven, race.engine = True, self
         return race
-
-    def enter(self, race: Race) -> Race:
-        """Let a race take part: it is advanced, kept and shown from now on.
-
-        **Raises:** `ValueError` in words if it cannot.
-        """
-        return self._worker.enter(race)
 
     def play_full_physics_beside(self, run: Run) -> None:
         """Show the kept full-physics run that matches a run, if there is one, beside it."""
@@ -204,7 +203,7 @@ class Engine:
 
         **Raises:** `ValueError` in words for a run that cannot go on; nothing is started then.
         """
-        return self._worker.enter(resumed(self._written(), run_id, pace, self._worker.notify, beside=beside))
+        return self.enter(resumed(self._written(), run_id, pace, self._worker.notify, beside=beside))
 
     def fork(self, run_id: str, epoch: int, *, pace: float | None = None, beside: bool = False, **changes: Any) -> Race:
         """Go another way from an epoch of a kept run on: a race of one new run that has the other's past.
@@ -221,9 +220,7 @@ class Engine:
 
         **Raises:** `ValueError` in words; nothing is started then.
         """
-        return self._worker.enter(
-            forked(self._written(), run_id, epoch, changes, pace, self._worker.notify, beside=beside)
-        )
+        return self.enter(forked(self._written(), run_id, epoch, changes, pace, self._worker.notify, beside=beside))
 
     def replay(
         self,
@@ -247,7 +244,7 @@ class Engine:
         """
         race = replayed(recordings_of(self._written(), run_id, beside), epoch, pace, self._worker.notify)
         race.paused = paused
-        return self._worker.enter(race)
+        return self.enter(race)
 
     def seek(self, race: Race, epoch: int, *, paused: bool = True) -> Race:
         """A replay from another epoch on, which takes the place of this one."""
@@ -255,7 +252,7 @@ class Engine:
             raise ValueError("Only a replay can be moved to another epoch; fork what is trained instead.")
         moved = replayed(race.recordings, epoch, race.pace, self._worker.notify)
         moved.id, moved.paused = race.id, paused
-        return self._worker.enter(moved)
+        return self.enter(moved)
 
     def what_if(self, run: Run, changes: Mapping[str, Any]) -> Future[WhatIf]:
         """What a run's controller would have decided with other values, on the history that the run has so far.

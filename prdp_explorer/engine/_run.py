@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ._log import Checkpoint, Event, Log
 from ._playback import Playback, Recording
 from ._settings import RunSettings
 from ._training import COMPILED, Training
+
+if TYPE_CHECKING:
+    from ._engine import Engine
 
 State = Literal["compiling", "queued", "running", "paused", "finished", "stopped", "diverged", "failed", "interrupted"]
 
@@ -225,6 +228,7 @@ class Race:
     - `paused`: whether it is to stand still.
     - `recordings`: of a replay, what is played, by label; None where something is trained.
     - `driven`: whether a loop of a person's own advances it, and the engine does not.
+    - `engine`: what advances or keeps it, and answers questions about it; None before it takes part.
     """
 
     def __init__(self, contenders: Mapping[str, RunSettings], pace: float | None, wake: Callable[[], None]):
@@ -236,6 +240,7 @@ class Race:
         self.id = next(iter(self.runs.values())).id
         self.recordings: Mapping[str, Recording] | None = None
         self.driven = False
+        self.engine: Engine | None = None
         self.steps: deque[None] = deque()
         self.turn = 0
         self.due = 0.0

@@ -29,7 +29,7 @@ def status(explorer: Explorer) -> str:
 
 def heat(engine: Engine) -> Explorer:
     """An explorer that is about to race heat in 1D."""
-    explorer = Explorer(engine)
+    explorer = Explorer(engine=engine)
     explorer.controls.scenario.value = "heat-1d"
     return explorer
 
@@ -246,7 +246,7 @@ class TestCommands:
         click(explorer.bar.start)
         race = explorer.race
         assert race is not None
-        second = Explorer(explorer.engine)
+        second = Explorer(engine=explorer.engine)
         second.attach(race)
         assert race.watchers == 2
         explorer.close()
@@ -392,7 +392,7 @@ class TestKeeping:
     def test_a_store_that_cannot_be_used_is_told_beside_the_result(self, own_engine, tmp_path, monkeypatch):
         (tmp_path / "notes.txt").write_text("<b>no database</b>" * 100)
         monkeypatch.setenv("PRDP_EXPLORER_STORE", str(tmp_path / "notes.txt"))
-        explorer = Explorer(own_engine())
+        explorer = Explorer(engine=own_engine())
         explorer.attach(made_up_race())
         assert "notes.txt' is no store of runs, or is damaged" in text(explorer.bar.headline)
         assert text(explorer.bar.headline).endswith("Runs are not kept.")

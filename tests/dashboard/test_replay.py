@@ -22,7 +22,7 @@ from prdp_explorer.refinement import AbstractController
 def explorer(tmp_path: Path) -> Iterator[Explorer]:
     """An explorer whose runs are kept."""
     engine = Engine(Store(tmp_path / "runs.sqlite"))
-    yield Explorer(engine)
+    yield Explorer(engine=engine)
     engine.close()
 
 
@@ -218,7 +218,7 @@ def test_an_interrupted_run_goes_on_where_it_was(explorer: Explorer):
 
 
 def test_where_runs_are_not_kept_nothing_is_moved(engine: Engine):
-    explorer = Explorer(engine)
+    explorer = Explorer(engine=engine)
     explorer.attach(made_up_race())
     for run in explorer.shown.runs:
         run.enter("stopped", "Stopped.")

@@ -35,7 +35,7 @@ def commands(share: Share) -> list[Any]:
 
 @pytest.fixture
 def explorer(engine: Engine) -> Explorer:
-    return Explorer(engine)
+    return Explorer(engine=engine)
 
 
 class TestShare:

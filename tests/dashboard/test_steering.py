@@ -17,7 +17,7 @@ from prdp_explorer.engine import Event
 
 @pytest.fixture
 def explorer(keeping: Engine) -> Explorer:
-    explorer = Explorer(keeping)
+    explorer = Explorer(engine=keeping)
     explorer.controls.scenario.value = "heat-1d"
     return explorer
 
@@ -77,7 +77,7 @@ class TestUndo:
 
 def test_an_edit_is_marked_where_the_run_was_when_it_was_made():
     race = made_up_race()
-    explorer = Explorer(Engine())
+    explorer = Explorer(engine=Engine())
     explorer.attach(race)
     run = race.runs[PRDP_LABEL]
     run.log.add_event(Event(1, "adjust", {"tau_step": 0.9}, "before anything"))
@@ -186,7 +186,7 @@ class TestWhatIsFair:
     def test_equal_time_compares_at_equal_seconds(self):
         race = made_up_race()
         race.set_fairness("time")
-        explorer = Explorer(Engine())
+        explorer = Explorer(engine=Engine())
         prdp, full = made_up_rows(0, 41), made_up_rows(0, 11, iterations=25)
         full["cumulative_seconds"] = 0.04 * (1 + np.arange(11))
         race.runs[PRDP_LABEL].log.append(prdp)
@@ -210,7 +210,7 @@ class TestWhatIsFair:
 
 def test_everything_is_drawn_over_what_is_chosen():
     race = made_up_race()
-    explorer = Explorer(Engine())
+    explorer = Explorer(engine=Engine())
     explorer.attach(race)
     for label, iterations in ((PRDP_LABEL, 3), (FULL_LABEL, 25)):
         race.runs[label].log.append(made_up_rows(0, 41, iterations=iterations))
@@ -228,7 +228,7 @@ def test_everything_is_drawn_over_what_is_chosen():
 
 def test_an_epoch_pointed_at_is_read_of_all_contenders():
     race = made_up_race()
-    explorer = Explorer(Engine())
+    explorer = Explorer(engine=Engine())
     explorer.attach(race)
     race.runs[PRDP_LABEL].log.append(made_up_rows(0, 31, iterations=3))
     race.runs[FULL_LABEL].log.append(made_up_rows(0, 21, iterations=25))
