@@ -99,7 +99,7 @@ class Bar(pn.viewable.Viewer):
         - `undoable`: whether there is an edit to undo.
         - `aside`: whether a race that is under way stands still while its past is looked at.
         """
-        self.start.disabled = shown.training
+        self.start.disabled = shown.training or shown.loop is not None
         self.reset.disabled = not shown.runs
         self.undo.disabled = not (undoable and shown.training)
         self.pause.disabled = not (shown.active or shown.movable)

@@ -8,11 +8,13 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from ..engine import LIMITS, RunSettings, not_offered, settings_for, unsuited_combination
+from ..engine import LIMITS, LoopSettings, RunSettings, not_offered, settings_for, unsuited_combination
 from ..problems import Problem, problem_named, scenario_named
 from ..refinement import PRDP, Constant, Limits, TolerancePRDP, values_of
 from ._cards import ScenarioCards
 from ._further import MOST, Further
+from ._loop_controls import LoopControls
+from ._number_field import NumberField, heading, make_slider
 from ._session import notify
 from ._theme import FULL_LABEL, LOOKS, PRDP_LABEL
 
@@ -28,90 +30,6 @@ MODES = {
     "detached": "lets no gradient through the physics",
 }
 """What each differentiation mode does, in a few words."""
-
-
-class NumberField:
-    """One number: a text field that refuses what is wrong in words, and for thresholds a slider beside it.
-
-    **Arguments:**
-
-    - `label`: for people. `name`: of the setting, as in messages. `limits`: what is accepted.
-    - `slider`: whether to add a slider.
-    - `on_edit`: called with the new value; may raise `ValueError`, and then the old value is shown again.
-    """
-
-    def __init__(
-        self, name: str, label: str, limits: Limits, on_edit: Callable[[float], None], *, slider: bool = False
-    ):
-        self._name, self._limits, self._on_edit = name, limits, on_edit
-        self._showing = False
-        self.value: float = limits.maximum
-        tip = f"{limits.doc[0].upper()}{limits.doc[1:]}; {limits.range}."
-        self._text = pmui.TextInput(
-            label=label, description=tip, size="small", sizing_mode="stretch_width", margin=(7, 10)
-        )
-        self._text.param.watch(lambda event: self._edit(event.new), "value")
-        self._widgets = [self._text]
-        if slider:
-            self._slider = pmui.FloatSlider(
-                label=label,
-                start=0.5,
-                end=1.0,
-                value=1.0,
-                step=0.005,
-                size="small",
-                sizing_mode="stretch_width",
-                margin=(0, 4, 0, 16),
-            )
-            self._slider.param.watch(lambda event: self._edit(event.new), "value_throttled")
-            self._text.param.update(label=label.split(":")[0], sizing_mode=None, width=88)
-            self._widgets = [self._slider, self._text]
-        for widget in self._widgets:
-            # Panel waits for more changes before it tells of one; what is watched here comes one by one.
-            widget._debounce = 0  # pyright: ignore[reportAttributeAccessIssue]
-        self.view = pmui.Row(*self._widgets, sizing_mode="stretch_width", margin=0)
-
-    def show(self, value: float) -> None:
-        """Show a value; this is no edit."""
-        self.value = self._limits.kind(value)
-        self._showing = True
-        try:
-            self._text.value = repr(self.value)
-            self._text.param.trigger("value")  # also where the browser shows something refused
-            if len(self._widgets) > 1:
-                self._slider.start = min(0.5, self.value)
-                self._slider.value = self.value
-        finally:
-            self._showing = False
-
-    def lock(self, locked: bool) -> None:
-        """Keep the value from being edited, or allow it again."""
-        for widget in self._widgets:
-            widget.disabled = locked
-
-    def _edit(self, entered: Any) -> None:
-        if self._showing:
-            return
-        try:
-            value = self._parse(entered)
-            self._limits.check(self._name, value)
-            if value != self.value:
-                self._on_edit(value)
-        except ValueError as error:
-            notify(str(error))
-            value = self.value
-        self.show(value)
-
-    def _parse(self, entered: Any) -> Any:
-        """The number that was entered, or what was entered, for the limits to refuse."""
-        if not isinstance(entered, str):  # the slider's
-            return entered
-        for kind in (int, float):
-            try:
-                return kind(entered)
-            except ValueError:
-                continue
-        return entered
 
 
 class Controls(pn.viewable.Viewer):
@@ -140,8 +58,10 @@ class Controls(pn.viewable.Viewer):
         self._mode_note, self._solver_note = _note(), _note()
         self.refines = pmui.RadioButtonGroup(label="What to refine", options=REFINES, value="prdp", **_WIDE)
         self._fields = {
-            "tau_step": self._field("tau_step", "τ_step: plateau", PRDP.limits["tau_step"], _PRDP, slider=True),
-            "tau_stop": self._field("tau_stop", "τ_stop: worth it", PRDP.limits["tau_stop"], _PRDP, slider=True),
+            **{
+                name: self._field(name, label, PRDP.limits[name], _PRDP, slider=make_slider(label, 0.5, 1.0, 0.005))
+                for name, label in (("tau_step", "τ_step: plateau"), ("tau_stop", "τ_stop: worth it"))
+            },
             "window": self._field("window", "Window δ", PRDP.limits["window"], _PRDP),
             "ema_window": self._field("ema_window", "Smoothing w", PRDP.limits["ema_window"], _PRDP),
             "initial": self._field("initial", "First K", PRDP.limits["initial"]),
@@ -181,32 +101,47 @@ class Controls(pn.viewable.Viewer):
         self.solver.param.watch(lambda _: self._show_solver(), "value")
         self.differentiation.param.watch(lambda event: self._switch(event.old, event.new), "value")
         self.refines.param.watch(lambda _: self._show_refinement(), "value")
+        self.loop = LoopControls(on_live_edit)
+        # What decides a race and not a loop of a person's own, from the top and from the bottom.
+        self._of_race = [
+            pmui.Column(*parts, sizing_mode="stretch_width", margin=0)
+            for parts in (
+                (
+                    heading("Scenario"),
+                    self.scenario,
+                    self.preset,
+                    self.solver,
+                    self._solver_note,
+                    self.differentiation,
+                    self._mode_note,
+                ),
+                (
+                    heading(
+                        "Further contenders",
+                        f"Up to {MOST} more with the same data and start: add one, then change the settings above.",
+                    ),
+                    self.further,
+                    heading("Training"),
+                    _pair(view["epochs"], view["seed"]),
+                    view["learning_rate"],
+                    self.reuse,
+                ),
+            )
+        ]
+        above, below = self._of_race
         self._layout = pmui.Column(
-            _heading("Scenario"),
-            self.scenario,
-            self.preset,
-            self.solver,
-            self._solver_note,
-            self.differentiation,
-            self._mode_note,
-            _heading("When to refine", "These act at once, also during a race."),
+            above,
+            self.loop,
+            heading("When to refine", "These act at once, also during a race."),
             view["tau_step"],
             view["tau_stop"],
             _pair(view["window"], view["ema_window"]),
-            _heading("How much physics", "What a refinement changes, and its bounds; K counts inner iterations."),
+            heading("How much physics", "What a refinement changes, and its bounds; K counts inner iterations."),
             self.refines,
             self._counted,
             self._by_tolerance,
             _pair(view["maximum"], view["full_iterations"]),
-            _heading(
-                "Further contenders",
-                f"Up to {MOST} more with the same data and start: add one, then change the settings above.",
-            ),
-            self.further,
-            _heading("Training"),
-            _pair(view["epochs"], view["seed"]),
-            view["learning_rate"],
-            self.reuse,
+            below,
             sizing_mode="stretch_width",
         )
 
@@ -287,24 +222,46 @@ class Controls(pn.viewable.Viewer):
         self._show_differentiation(settings.differentiation)
         for name in ("seed", "epochs", "learning_rate"):
             self._fields[name].show(getattr(settings, name))
-        if prdp is not None and prdp.refinement["kind"] in REFINES.values():
-            self.refines.value = prdp.refinement["kind"]
-            for name, value in prdp.values.items():
-                if name in self._fields:
-                    self._fields[name].show(value)
-                else:
-                    self._unseen[name] = value
-        if full is not None:
-            self._fields["full_iterations"].show(full.largest_iterations)
+        for each in (prdp, full):
+            if each is not None:
+                self._show_values(each)
         self.further.show_contenders(others)
 
+    def show_loop(self, settings: LoopSettings | None) -> None:
+        """Show the controller and the controls of a loop of a person's own in the place of what decides a race; None
+        goes back.
+        """
+        self.loop.look_at(settings)
+        for part in (*self._of_race, self.refines):
+            part.visible = settings is None
+        if settings is not None:
+            self._fields["full_iterations"].show(settings.problem.full_iterations)
+            self._show_values(settings)
+
+    def _show_values(self, settings: RunSettings) -> None:
+        """Show the values of a controller; a constant K is that of full physics."""
+        kind = settings.refinement["kind"]
+        if kind == "constant":
+            self._fields["full_iterations"].show(settings.largest_iterations)
+        if kind not in REFINES.values():
+            return
+        self.refines.value = kind
+        for name, value in settings.values.items():
+            if name in self._fields:
+                self._fields[name].show(value)
+            else:
+                self._unseen[name] = value
+
     def follow(self, settings: RunSettings) -> None:
-        """Show the differentiation mode that a run under way has by now: another page may have changed it."""
+        """Show what a run under way has by now that may have been changed elsewhere: by another page, or by code."""
+        if isinstance(settings, LoopSettings):
+            self.loop.follow(settings)
+            return
         if settings.differentiation != self.differentiation.value:
             self._show_differentiation(settings.differentiation)
 
     def _field(
-        self, name: str, label: str, limits: Limits, places: Sequence[int] = (), *, slider: bool = False
+        self, name: str, label: str, limits: Limits, places: Sequence[int] = (), *, slider: Any = None
     ) -> NumberField:
         def edit(value: float) -> None:
             if places:
@@ -374,15 +331,6 @@ class Controls(pn.viewable.Viewer):
 _PRDP, _FULL, _ALL = (0,), (1,), tuple(range(len(LOOKS)))
 
 _WIDE: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width", "margin": (7, 10)}
-
-
-def _heading(title: str, note: str = "") -> pn.pane.HTML:
-    explanation = f'<span style="font-size:12px;opacity:.75"> {note}</span>' if note else ""
-    return pn.pane.HTML(
-        f'<h2 style="font-size:14px;margin:10px 10px 2px">{title}</h2><div style="margin:0 10px">{explanation}</div>',
-        sizing_mode="stretch_width",
-        margin=0,
-    )
 
 
 def _note() -> pn.pane.HTML:

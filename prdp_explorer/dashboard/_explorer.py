@@ -1,5 +1,6 @@
 """The explorer: it holds a race, passes a person's commands on, and moves the views."""
 
+import contextlib
 import html
 import math
 import time
@@ -169,7 +170,8 @@ class Explorer(Live):
 
     def _copy_settings(self) -> None:
         """Show in the drawer what the contenders have by now, if their problem can be set there."""
-        if not is_known(self.shown.first.settings.to_json()):
+        self.controls.show_loop(self.shown.loop)
+        if self.shown.loop is not None or not is_known(self.shown.first.settings.to_json()):
             return
         first, full = self.shown.at(0), self.shown.at(1)
         others = {each.label: each.run.settings for each in self.shown.contenders if each.place > 1}
@@ -181,6 +183,8 @@ class Explorer(Live):
             # Before anything is streamed: Bokeh 3.9 fails on columns that grow and then shrink in one message.
             if (epoch := self.bar.replay.wanted()) is not None:
                 self._seek(epoch)
+            if self.shown.outdated:
+                self._follow(self.race)
             name = list(self._builders)[self.tabs.active]
             if name == "Race" or time.monotonic() >= self._streamed + UNSEEN_SECONDS:
                 self._streamed = time.monotonic()
@@ -259,6 +263,7 @@ class Explorer(Live):
         self._aside = None
         self._edits.clear()
         self._follow(None)
+        self.controls.show_loop(None)
         self._link({})
 
     def _link(self, link: dict[str, str]) -> None:
@@ -272,10 +277,10 @@ class Explorer(Live):
         held = (self.controls.held(), chosen, self._opened)
         if held != self._held:
             self._held = held
-            try:
-                setting = self.setting()
-            except ValueError:  # it does not fit together, and Start says why
-                setting = None
+            setting = None
+            if self.shown.loop is None:
+                with contextlib.suppress(ValueError):  # it does not fit together, and Start says why
+                    setting = self.setting()
             if setting is not None or self._opened:
                 self.address.query = address_query(setting, self._opened)
 

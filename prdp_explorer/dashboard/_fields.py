@@ -49,11 +49,16 @@ class _Kind:
     def of(cls, problem: Problem, snapshot: Snapshot) -> "_Kind":
         shapes = {name: np.shape(values) for name, values in snapshot.fields.items()}
         fields = tuple(name for name, shape in shapes.items() if len(shape) > 1)
+        points, components, references = cls._known(problem)
+        if fields and not points:  # of a loop of one's own: they are counted
+            points = tuple(map(float, range(shapes[fields[0]][-1])))
         return cls(
             len(shapes[fields[0]]) - 1 - bool(problem.components) if fields else 0,
             fields,
             tuple(name for name, shape in shapes.items() if len(shape) == 1),
-            *cls._known(problem),
+            points,
+            components,
+            references,
             next(iter(shapes.values()))[0],
         )
 

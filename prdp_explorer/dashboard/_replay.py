@@ -47,7 +47,8 @@ class ReplayBar(pn.viewable.Viewer):
 
     def update(self, shown: Shown) -> None:
         """Show where a race is, and whether it can be moved."""
-        self.epoch.disabled = self.fork.disabled = not shown.movable
+        self.epoch.disabled = not shown.movable
+        self.fork.disabled = not shown.movable or shown.loop is not None
         race = shown.race
         if race is None or self._wanted is not None:
             return

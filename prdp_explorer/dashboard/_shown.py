@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ..engine import Race, Run, is_known
+from ..engine import LoopSettings, Race, Run, is_known
 from ._theme import FULL_LABEL, LOOKS, Look
 
 STATE_WORDS = {
@@ -48,6 +48,7 @@ class Shown:
 
     def __init__(self, race: Race | None, *, kept: bool):
         self.race, self._kept = race, kept
+        self._labels = [] if race is None else list(race.runs)
         runs = [] if race is None else list(race.runs.values())
         constant = [run for run in runs if run.started_with.refinement["kind"] == "constant"]
         named = [run for run in runs if run.label == FULL_LABEL]
@@ -78,8 +79,9 @@ class Shown:
 
     @property
     def epoch(self) -> int:
-        """The last epoch that any run has done."""
-        return max((run.epoch for run in self.runs), default=0)
+        """The last epoch that any run has done; while something goes on, any of those that do."""
+        runs = [run for run in self.runs if not run.ended] or self.runs
+        return max((run.epoch for run in runs), default=0)
 
     @property
     def epochs(self) -> int:
@@ -105,6 +107,17 @@ class Shown:
     def training(self) -> bool:
         """Whether anything is being trained."""
         return self.active and not self.replayed
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the race has got a contender since: a loop of one's own has full physics beside it once it begins."""
+        return self.race is not None and list(self.race.runs) != self._labels
+
+    @property
+    def loop(self) -> LoopSettings | None:
+        """The settings of a loop of one's own, which only its author's code starts; None for what the engine trains."""
+        settings = self.first.settings if self.runs else None
+        return settings if isinstance(settings, LoopSettings) else None
 
     @property
     def movable(self) -> bool:

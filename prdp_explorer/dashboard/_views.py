@@ -6,10 +6,9 @@ from typing import Any
 
 import panel as pn
 
-from ..engine import Engine, Race, Store
-from ..problems import SCENARIOS
+from ..engine import Engine, Race, Store, shared_engine
+from ..problems import title_of
 from ._bar import status_html
-from ._explorer import shared_engine
 from ._fields import Fields
 from ._live import Live, race_of
 from ._overview import Overview
@@ -72,6 +71,9 @@ class _RaceLive(Live):
     def tick(self) -> None:
         """Show what is new in the logs."""
         with self.changing():
+            if self.shown.outdated and self.race is not None:
+                self.attach(self.race)
+                return
             for source in self.sources:
                 source.update()
             self.view.update()
@@ -80,8 +82,7 @@ class _RaceLive(Live):
 
     def _heading_html(self) -> str:
         shown = self.shown
-        name = shown.first.settings.scenario
-        title = html.escape(SCENARIOS[name].title if name in SCENARIOS else name)
+        title = html.escape(title_of(shown.first.settings.scenario))
         status = status_html(f"{title}: {shown.words.lower()}", f"epoch {shown.epoch} of {shown.epochs}")
         troubled = [f"{run.label}: {run.message}" for run in shown.runs if run.state in ("diverged", "failed")]
         return "<br>".join([status, *map(html.escape, troubled)])

@@ -177,9 +177,9 @@ class Session:
 
         - `metric`: the validation metric, lower is better; what the controller is fed.
         - `loss`: the training loss.
-        - `fields`: what is worth seeing, by name: arrays of shape `(samples, *grid)`; an array of one axis is one
-          sample's line, a number a parameter. A function is only called when a snapshot is due, at most ten times a
-          second.
+        - `fields`: what is worth seeing, by name: arrays of one shape `(samples, *grid)`, with up to three axes of the
+          grid; an array of one axis is one sample's line, a number a parameter. A function is only called when a
+          snapshot is due, at most ten times a second.
         - `iterations`: inner iterations that a solve took on average, where that is not K, as with a tolerance.
 
         **Raises:** `ValueError` in words for what is no such value, and in an epoch that was reported already.
@@ -386,11 +386,11 @@ def _arrays(fields: Any) -> dict[str, np.ndarray]:
     if not isinstance(fields, Mapping):
         raise ValueError(f"`fields` must be arrays by name, or a function that gives them; got {fields!r}.")
     arrays = {str(name): _array(name, values) for name, values in fields.items()}
-    samples = {name: len(array) for name, array in arrays.items() if array.ndim > 0}
-    if len(set(samples.values())) > 1:
-        told = ", ".join(f"{name!r} {count}" for name, count in samples.items())
-        raise ValueError(f"The fields must have the same number of samples, along their first axis; got {told}.")
-    count = max(samples.values(), default=1)
+    shapes = {name: array.shape for name, array in arrays.items() if array.ndim}
+    if len(set(shapes.values())) > 1:
+        told = ", ".join(f"{name!r} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"The fields must all have the same shape, (samples, *grid); got {told}.")
+    count = max((shape[0] for shape in shapes.values()), default=1)
     return {name: array if array.ndim else np.full(count, array) for name, array in arrays.items()}
 
 
@@ -399,7 +399,7 @@ def _array(name: Any, values: Any) -> np.ndarray:
         array = np.array(values)
     except Exception as error:  # whatever a framework may raise, such as for an array of a device
         raise ValueError(f"The field {name!r} cannot be made an array of NumPy: {error}") from error
-    if array.dtype.kind not in "fiub" or array.size == 0 or array.ndim > 5:
+    if array.dtype.kind not in "fiub" or array.size == 0 or array.ndim > 4:
         raise ValueError(f"The field {name!r} must be an array of numbers; got {array.dtype} of shape {array.shape}.")
     array = array.astype(np.float32) if array.dtype != np.float64 else array
     return array[None] if array.ndim == 1 else array
