@@ -234,8 +234,12 @@ class Controls(pn.viewable.Viewer):
         self.loop.look_at(settings)
         for part in (*self._of_race, self.refines):
             part.visible = settings is None
+        full = self._fields["full_iterations"]
+        full.lock(
+            settings is not None and settings.refinement["kind"] != "constant"
+        )  # what a loop is compared with was
         if settings is not None:
-            self._fields["full_iterations"].show(settings.problem.full_iterations)
+            full.show(settings.problem.full_iterations)
             self._show_values(settings)
 
     def _show_values(self, settings: RunSettings) -> None:

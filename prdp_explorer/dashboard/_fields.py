@@ -50,8 +50,8 @@ class _Kind:
         shapes = {name: np.shape(values) for name, values in snapshot.fields.items()}
         fields = tuple(name for name, shape in shapes.items() if len(shape) > 1)
         points, components, references = cls._known(problem)
-        if fields and not points:  # of a loop of one's own: they are counted
-            points = tuple(map(float, range(shapes[fields[0]][-1])))
+        if fields and not points:  # of a loop of one's own: evenly from one side to the other
+            points = tuple(map(float, np.linspace(0, 1, shapes[fields[0]][-1])))
         return cls(
             len(shapes[fields[0]]) - 1 - bool(problem.components) if fields else 0,
             fields,
@@ -239,7 +239,8 @@ class Fields(pn.viewable.Viewer):
         begin += [f"truth {', '.join(truths)}"] if truths else []
         beginning = ", ".join(begin)
         told = "; ".join(filter(None, self._told.values()))
-        self._summary.object = quiet(html.escape(f"{beginning[:1].upper()}{beginning[1:]}: {told}." if told else ""))
+        words = f"{beginning[:1].upper()}{beginning[1:]}: {told}." if beginning else f"{told}."
+        self._summary.object = quiet(html.escape(words if told else ""))
 
     def _lay_out(self, kind: _Kind) -> None:
         """Make the figures for another kind of problem."""

@@ -33,7 +33,7 @@ class NumberField:
         if slider is not None:
             slider.param.watch(lambda event: self._edit(event.new), "value_throttled")
             short = label.split(":")[0]
-            self._text.param.update(label=short, sizing_mode=None, width=min(max(88, 44 + 6 * len(short)), 150))
+            self._text.param.update(label=short if len(short) < 8 else "value", sizing_mode=None, width=88)
             self._widgets = [slider, self._text]
         for widget in self._widgets:
             # Panel waits for more changes before it tells of one; what is watched here comes one by one.

@@ -47,11 +47,11 @@ def errors_in_words(runs: Iterable[tuple[str, np.ndarray]]) -> str:
 
     - `runs`: of each the name and the records; those without records are left out.
     """
-    told = [f"{name}: from {_number(_begin(rows))} to {_number(rows[-1])}" for name, rows in _some(runs)]
+    told = [f"{name}: from {_number(first_measured(rows))} to {_number(rows[-1])}" for name, rows in _some(runs)]
     return f"Validation error of {'; '.join(told)}." if told else ""
 
 
-def _begin(rows: np.ndarray) -> Any:
+def first_measured(rows: np.ndarray) -> Any:
     """The first record; of a loop of one's own that did not measure before training, that of the first epoch."""
     return rows[min(1, len(rows) - 1)] if np.isnan(rows[0]["validation"]) else rows[0]
 

@@ -11,6 +11,7 @@ from ..engine import Event, Record, Run, WhatIf
 from ..refinement import Reason
 from ._run_words import SYMBOLS
 from ._source import DECISIONS
+from ._summary import first_measured
 
 NOTHING_YET = "Nothing yet. Every refinement and every edit of this run is listed here."
 
@@ -168,8 +169,10 @@ def figure_words(label: str, log: np.ndarray, values: Mapping[str, Any], what_if
     """
     last = log[-1]
     epoch, refined = int(last["epoch"]), np.flatnonzero(log["refined"])
-    smoothed = f"The smoothed error of {label} went from {_number(log['smoothed'][0])} to {_number(last['smoothed'])} "
-    metric = smoothed + f"in {epoch} epochs."
+    first = first_measured(log)["smoothed"]
+    metric = (
+        f"The smoothed error of {label} went from {_number(first)} to {_number(last['smoothed'])} in {epoch} epochs."
+    )
     if len(refined):
         metric += f" At the last refinement, after epoch {refined[-1]}, it was {_number(log['smoothed'][refined[-1]])}."
     known = np.isfinite(log["plateau_ratio"])
