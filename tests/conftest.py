@@ -29,6 +29,16 @@ def float64() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def quickly() -> Iterator[None]:
+    """What runs for a millisecond need not be optimised for a second. For tests that compare within tolerances."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+    jax.clear_caches()  # they do not know of the setting, and other tests compare with other processes to the last bit
+
+
 @pytest.fixture
 def engine() -> Iterator[Engine]:
     """An engine that is closed, and whose threads are waited for, after the test."""
