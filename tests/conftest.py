@@ -13,13 +13,18 @@ import pytest
 from prdp_explorer import Engine
 from prdp_explorer.engine import Store
 
-_cache = tempfile.TemporaryDirectory(prefix="prdp-explorer-tests-")
-os.environ["PRDP_EXPLORER_CACHE"] = _cache.name  # before anything compiles; inherited by what tests start
-os.environ["PRDP_EXPLORER_STORE"] = os.path.join(_cache.name, "runs.sqlite")
+_made = None
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _made = tempfile.TemporaryDirectory(prefix="prdp-explorer-tests-")
+    # Before anything compiles; inherited by pytest's workers, so that none compiles what another did, and by what
+    # tests start.
+    os.environ["PRDP_EXPLORER_CACHE"] = _made.name
+os.environ["PRDP_EXPLORER_STORE"] = os.path.join(os.environ["PRDP_EXPLORER_CACHE"], f"runs-{os.getpid()}.sqlite")
 
 
 def pytest_unconfigure() -> None:
-    _cache.cleanup()
+    if _made is not None:
+        _made.cleanup()
 
 
 @pytest.fixture
