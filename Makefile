@@ -27,11 +27,11 @@ types: .venv/test
 
 # Two at a time: many of them wait for a thread or a process. A file's tests share what they set up.
 unit: .venv/test
-	$(BIN)/python -m pytest -m "not ui" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -p no:nbmake -m "not ui" -n 2 --dist loadfile
 
 # Two at a time, since they mostly wait. A browser on two busy cores: a test may be tried twice, and the summary says so.
 browser: .venv/test
-	$(BIN)/python -m pytest -m ui -n 2 --dist loadfile --reruns 1 -rR
+	$(BIN)/python -m pytest -p no:nbmake -m ui -n 2 --dist loadfile --reruns 1 -rR
 
 notebooks: .venv/test
 	PRDP_EXPLORER_STORE=:memory: $(BIN)/python -m pytest --nbmake --nbmake-timeout=300 -n 2 notebooks

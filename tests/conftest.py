@@ -13,13 +13,18 @@ import pytest
 from prdp_explorer import Engine
 from prdp_explorer.engine import Store
 
-_cache = tempfile.TemporaryDirectory(prefix="prdp-explorer-tests-")
-os.environ["PRDP_EXPLORER_CACHE"] = _cache.name  # before anything compiles; inherited by what tests start
-os.environ["PRDP_EXPLORER_STORE"] = os.path.join(_cache.name, "runs.sqlite")
+_made = None
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _made = tempfile.TemporaryDirectory(prefix="prdp-explorer-tests-")
+    # Before anything compiles; inherited by pytest's workers, so that none compiles what another did, and by what
+    # tests start.
+    os.environ["PRDP_EXPLORER_CACHE"] = _made.name
+os.environ["PRDP_EXPLORER_STORE"] = os.path.join(os.environ["PRDP_EXPLORER_CACHE"], f"runs-{os.getpid()}.sqlite")
 
 
 def pytest_unconfigure() -> None:
-    _cache.cleanup()
+    if _made is not None:
+        _made.cleanup()
 
 
 @pytest.fixture
@@ -27,6 +32,16 @@ def float64() -> Iterator[None]:
     """Double precision in this thread, for one test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="module")
+def quickly() -> Iterator[None]:
+    """What runs for a millisecond need not be optimised for a second. For tests that compare within tolerances."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+    jax.clear_caches()  # they do not know of the setting, and other tests compare with other processes to the last bit
 
 
 @pytest.fixture

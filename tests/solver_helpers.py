@@ -276,14 +276,6 @@ def spectral_radius(matrix: Any) -> float:
 # --- Compiled calls that tests share ----------------------------------------------------------------------------------
 
 
-def compile_quickly() -> Iterator[None]:
-    """A fixture's body: what runs for a millisecond need not be optimised for a second."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 traces: list[None] = []
 """Grows with each trace of `pulled`."""
 

@@ -21,7 +21,6 @@ from solver_helpers import (
     STATIONARY,
     assembled,
     assert_close,
-    compile_quickly,
     dense,
     for_every_solver_and_mode,
     for_solvers,
@@ -53,8 +52,7 @@ from prdp_explorer.solvers import (
     solve,
 )
 
-pytestmark = pytest.mark.usefixtures("float64")
-quickly = pytest.fixture(autouse=True, scope="module")(compile_quickly)
+pytestmark = pytest.mark.usefixtures("quickly", "float64")
 
 
 def unrolled_by_hand(solver: AbstractSolver, operator: Any, b: Any, start: Any, iterations: int, last: int) -> Any:

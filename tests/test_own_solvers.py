@@ -25,6 +25,8 @@ from prdp_explorer.solvers import (
     solve,
 )
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 
 @pytest.fixture(autouse=True)
 def double_precision():

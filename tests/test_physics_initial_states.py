@@ -15,6 +15,8 @@ from prdp_explorer.physics import (
     truncated_fourier_series,
 )
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 
 class TestInteriorPoints:
     @pytest.mark.parametrize("num_points", [1, 30, 97])

@@ -20,6 +20,8 @@ from prdp_explorer.physics import (
     vorticity,
 )
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 both_averages = pytest.mark.parametrize("averages", ["published", "proper"])
 
 

@@ -13,6 +13,8 @@ from jax.test_util import check_grads
 from prdp_explorer.physics import BurgersOperator, HeatOperator, NavierStokesOperator, PoissonOperator
 from prdp_explorer.solvers import AbstractOperator
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 DIFFUSION, DT, VISCOSITY = 0.013, 0.07, 0.004
 
 

@@ -21,6 +21,8 @@ from prdp_explorer.problems._navier_stokes import NavierStokesCorrector
 from prdp_explorer.problems._networks import FieldMLP
 from prdp_explorer.solvers import GMRES, Detached
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 CONTROLLER = PRDP(maximum=8)
 
 

@@ -15,7 +15,6 @@ from solver_helpers import (
     Transport,
     assembled,
     assert_close,
-    compile_quickly,
     dense,
     for_solvers,
     general,
@@ -60,8 +59,7 @@ from prdp_explorer.solvers import (
     unsuited_solver,
 )
 
-pytestmark = pytest.mark.usefixtures("float64")
-quickly = pytest.fixture(autouse=True, scope="module")(compile_quickly)
+pytestmark = pytest.mark.usefixtures("quickly", "float64")
 
 RED_BLACK = sorted(range(16), key=lambda i: (i // 4 + i % 4) % 2)
 """Of the points of a 4 × 4 grid, those whose indices have an even sum before the others."""
