@@ -275,7 +275,7 @@ class Controls(pn.viewable.Viewer):
 
     def _show_scenario(self) -> None:
         presets = list(scenario_named(self.scenario.value).presets)
-        self.preset.param.update(options=presets, value=presets[0])
+        self.preset.param.update(options=presets, value=presets[0], visible=len(presets) > 1)
         self._show_preset()
 
     def _show_preset(self) -> None:
