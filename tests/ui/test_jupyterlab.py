@@ -167,7 +167,7 @@ def test_the_quickstart_live(notebook: Notebook):
     widget = notebook.start("explorer = Explorer(run)")
     notebook.wait(widget)
     status = widget.get_by_role("status").filter(has_text="epoch").first
-    expect(status).to_have_text(re.compile(r"epoch [1-9]\d* of 100"), timeout=60_000)
+    expect(status).to_have_text(re.compile(r"epoch [1-9]\d* of 100"), timeout=25_000)
 
     # The plot grows, and the slider acts, while a later cell runs.
     notebook.add(
