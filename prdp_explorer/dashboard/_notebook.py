@@ -158,9 +158,11 @@ class Frame(pn.Column):
     def guard(self) -> None:
         """Let messages from the browser wait for the lock, and what goes wrong with them be told here."""
         received = None if self.root is None else _received_by(self.root)
-        if received is not None and received._on_msg.func is not _take:
+        if received is None:
+            return
+        if received._on_msg.func is not _take:
             received._on_msg = functools.partial(_take, *received._on_msg.args, weakref.ref(self))
-        if getattr(received and received._comm, "_reply_subshell_for", None) is not None:
+        if getattr(received._comm, "_reply_subshell_for", None) is not None:
             # ipykernel 7.4 would let what the browser says wait for the cell that runs if what it said first did.
             received._comm._reply_subshell_for = None
 
