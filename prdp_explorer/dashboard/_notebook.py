@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import panel as pn
 import panel_material_ui as pmui
 import param
+from bokeh.document.callbacks import invoke_with_curdoc
 from bokeh.models import ImportedStyleSheet, InlineStyleSheet, UIElement
 from panel.io.model import patch_cds_msg
 from panel.io.notebook import push, replace_inline_css
@@ -143,9 +144,10 @@ class Frame(pn.Column):
 
     @property
     def opened(self) -> bool:
-        """Whether the browser listens: what is sent before is lost."""
+        """Whether the browser has drawn it: what is sent before is lost, and may be lost in part."""
         *_, comm = self._output
-        return self.root is not None and (comm is None or comm._comm is not None)
+        drawn = self.live.beat.heard > self.since
+        return self.root is not None and (comm is None or (drawn and comm._comm is not None))
 
     def send(self) -> None:
         """Send what is new, all at once."""
@@ -156,8 +158,13 @@ class Frame(pn.Column):
     def guard(self) -> None:
         """Let messages from the browser wait for the lock, and what goes wrong with them be told here."""
         received = None if self.root is None else _received_by(self.root)
-        if received is not None and received._on_msg.func is not _take:
+        if received is None:
+            return
+        if received._on_msg.func is not _take:
             received._on_msg = functools.partial(_take, *received._on_msg.args, weakref.ref(self))
+        if getattr(received._comm, "_reply_subshell_for", None) is not None:
+            # ipykernel 7.4 would let what the browser says wait for the cell that runs if what it said first did.
+            received._comm._reply_subshell_for = None
 
     def take_out(self, *, whole: bool) -> None:
         """Let go of the output, which stays as it is; with `whole` also of what else there is in it."""
@@ -191,10 +198,14 @@ def _take(root: str, manager: Any, frame: "weakref.ref[Frame]", message: Any) ->
     views: Any = state._views
     _, model, document, comm = views[root]
     with LOCK, set_curdoc(document), telling(None if shown is None else shown.live.tell):
+        push(document, comm)
         patch_cds_msg(model, message)
         manager.assemble(message).apply_to_document(document, comm.id)
-        held = document.callbacks._held_events
-        document.callbacks._held_events = [event for event in held if event.setter != comm.id]
+        # What the browser knows is not sent back to it; what is made of it is.
+        changes, document.callbacks._held_events = list(document.callbacks._held_events), []
+        for change in changes:
+            if change.callback_invoker is not None:
+                invoke_with_curdoc(document, change.callback_invoker)
         push(document, comm)
 
 

@@ -69,7 +69,19 @@ class Beat(pn.custom.JSComponent):
     """
 
     _esm = """
-    export function render({model}) {
+    export function render({model, view}) {
+      // In a notebook Panel sends back all that it is told: late, it would undo what was told next.
+      const manager = view.model.document?.roots().find(root => root.msg_handler && root._document_changed)
+      if (manager && !manager.told) {
+        const take = manager.msg_handler.bind(manager), send = manager._document_changed.bind(manager)
+        let taking = false
+        manager.told = true
+        manager.msg_handler = message => {
+          taking = true
+          try { take(message) } finally { taking = false }
+        }
+        manager._document_changed = event => { if (!taking) { send(event) } }
+      }
       let last = 0
       const show = number => {
         last = number
@@ -80,9 +92,13 @@ class Beat(pn.custom.JSComponent):
         }
       }
       const back = () => show(last)
-      model.on("msg:custom", show)
+      const again = setInterval(back, 1000)  // a notebook's kernel may be too busy to hear it at first
+      model.on("msg:custom", number => { clearInterval(again); show(number) })
       document.addEventListener("visibilitychange", back)
-      model.on("remove", () => document.removeEventListener("visibilitychange", back))
+      model.on("remove", () => {
+        clearInterval(again)
+        document.removeEventListener("visibilitychange", back)
+      })
       show(0)
       return document.createElement("div")
     }

@@ -167,7 +167,7 @@ def test_the_quickstart_live(notebook: Notebook):
     widget = notebook.start("explorer = Explorer(run)")
     notebook.wait(widget)
     status = widget.get_by_role("status").filter(has_text="epoch").first
-    expect(status).to_have_text(re.compile(r"epoch [1-9]\d* of 100"), timeout=60_000)
+    expect(status).to_have_text(re.compile(r"epoch [1-9]\d* of 100"), timeout=25_000)
 
     # The plot grows, and the slider acts, while a later cell runs.
     notebook.add(
@@ -185,8 +185,9 @@ def test_the_quickstart_live(notebook: Notebook):
     notebook.wait(busy)
     notebook.add(
         "print([(event.epoch, event.values) for event in run.log.events if event.name == 'adjust'])\n"
-        "run.wait()\nprint('the last', run.log.records[-1].tau_step)"
+        "print('the last', run.log.records[-1].tau_step)\nrun.stop()"
     )
     told = notebook.run("print('the last'")
-    assert "'tau_step': 0.96" in told
+    assert re.search(r"'tau_step': 0\.9[67]", told), told  # the slider tells of some of its steps together
     assert "the last 0.96" in told
+    expect(widget.get_by_text("Stopped", exact=True)).to_be_visible(timeout=PATIENCE)
