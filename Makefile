@@ -25,9 +25,10 @@ lint: .venv/test
 types: .venv/test
 	$(BIN)/pyright
 
-# Two at a time: many of them wait for a thread or a process. A file's tests share what they set up.
+# Two at a time: many of them wait for a thread or a process. A file's tests share what they set up. NumPy's threads
+# would wait for each other busily on cores that the other half of the tests has.
 unit: .venv/test
-	$(BIN)/python -m pytest -p no:nbmake -m "not ui" -n 2 --dist loadfile
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -p no:nbmake -m "not ui" -n 2 --dist loadfile
 
 # Two at a time, since they mostly wait. A browser on two busy cores: a test may be tried twice, and the summary says so.
 browser: .venv/test
