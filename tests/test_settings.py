@@ -108,7 +108,7 @@ def test_a_whole_number_written_as_a_fraction_is_taken(field):
     ("name", "value", "message"),
     [
         ("preset", "dead", r"`preset` must be one of live, paper; got 'dead'\."),
-        ("preset", None, "`preset`"),
+        ("preset", 3, "`preset`"),
         ("preset", ["live"], "`preset`"),
         ("solver", "jacoby", r"`solver` must be one of jacobi.* for heat-1d; got 'jacoby'\."),
         ("solver", 3, "`solver`"),

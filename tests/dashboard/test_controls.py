@@ -10,7 +10,8 @@ from panel.util import edit_readonly
 
 from prdp_explorer import PRDP, Constant
 from prdp_explorer.dashboard._cards import ScenarioCards
-from prdp_explorer.dashboard._controls import FULL_LABEL, MODES, PRDP_LABEL, REFINES, Controls, NumberField
+from prdp_explorer.dashboard._controls import FULL_LABEL, MODES, PRDP_LABEL, REFINES, Controls
+from prdp_explorer.dashboard._number_field import NumberField, make_slider
 from prdp_explorer.engine import LIMITS, RunSettings, settings_for, unsuited_combination
 from prdp_explorer.problems import SCENARIOS
 from prdp_explorer.refinement import KINDS, TolerancePRDP, values_of
@@ -63,7 +64,8 @@ def words(pane) -> str:
 
 
 def threshold(edits: Edits) -> NumberField:
-    field = NumberField("tau_step", "τ_step: plateau", PRDP.limits["tau_step"], edits, slider=True)
+    slider = make_slider("τ_step: plateau", 0.5, 1.0, 0.005)
+    field = NumberField("tau_step", "τ_step: plateau", PRDP.limits["tau_step"], edits, slider=slider)
     field.show(0.98)
     return field
 
