@@ -193,9 +193,10 @@ class Session:
                 f"Epoch {self.epoch} was reported already: call `session.report` once in each epoch of "
                 "`session.epochs()`, and before them at most once."
             )
-        seconds = 0.0 if self._began is None else time.perf_counter() - self._began
         metric, given = _number("metric", metric), loss is not None
         loss = _number("loss", loss) if given else math.nan
+        # Not before: a framework may still be computing what it gave.
+        seconds = 0.0 if self._began is None else time.perf_counter() - self._began
         used = self.iterations if iterations is None else int(_number("iterations", iterations))
         if used < 0:
             raise ValueError(f"`iterations` must be 0 or more; got {used}.")
