@@ -1,6 +1,6 @@
 """What `explore` costs around a loop of one's own: an empty loop with it, against the same loop without it.
 
-    python benchmarks/own_loop.py [--epochs N] [--repeats N] [--json FILE]     # half a minute on 2 cores
+    python benchmarks/own_loop.py [--epochs N] [--repeats N] [--json FILE]     # a minute or two on 2 cores
 
 An epoch computes a metric in plain Python and reports it, with a loss and, as a function, a field of 1,000 points. The
 loops take turns in one process:
@@ -41,7 +41,7 @@ CLAIMED = ("headless", "kept", "watched")
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=3000, metavar="N", help="of each loop; default 3000")
+    parser.add_argument("--epochs", type=int, default=20_000, metavar="N", help="of each loop; default 20000")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of each loop; default 5")
     parser.add_argument("--browser", action="store_true", help="also with Chromium on the same cores")
     parser.add_argument("--json", metavar="FILE", help="write the figures")

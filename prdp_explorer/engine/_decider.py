@@ -32,7 +32,8 @@ class Decider:
     def show(self, metric: float) -> None:
         """Let it decide by the metric of an epoch."""
         # A tree that is taken apart at each call takes longer than the decision, and so do copies one by one.
-        self._leaves, decided = _decide(self._structure, self._of_controller, self._leaves, metric)
+        with np.errstate(over="ignore"):  # what is too large for single precision is infinite
+            self._leaves, decided = _decide(self._structure, self._of_controller, self._leaves, metric)
         self.decided = _plain(decided)
 
     def change(self, refinement: Refinement, iterations: int | None = None) -> None:
