@@ -1,11 +1,15 @@
 """A process that serves the explorer with one race, and a page in Chromium, for the benchmarks that need them."""
 
+import asyncio
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,17 +79,22 @@ def begin_race() -> Any:
 
 def serve(port: int, race: Any, answers: Mapping[str, Callable[[], str]]) -> None:
     """In the server process: serve the explorer as `apps/explorer.py` does, and answer questions about its race."""
-    import panel as pn
-
     from prdp_explorer.dashboard import make_page
 
-    def answer() -> None:
-        print(race.id, flush=True)
-        for line in sys.stdin:
-            print(answers[line.strip()](), flush=True)
+    serve_page(port, make_page, race.id, lambda question: answers[question]())
 
-    threading.Thread(target=answer, daemon=True).start()
-    pn.serve({"explorer": make_page}, port=port, address="localhost", show=False, verbose=False, location=False)
+
+def serve_page(port: int, make: Callable[[], Any], name: str, answer: Callable[[str], str]) -> None:
+    """In the server process: serve what is made for each session, say by which name, and answer questions."""
+    import panel as pn
+
+    def listen() -> None:
+        print(name, flush=True)
+        for line in sys.stdin:
+            print(answer(line.strip()), flush=True)
+
+    threading.Thread(target=listen, daemon=True).start()
+    pn.serve({"explorer": make}, port=port, address="localhost", show=False, verbose=False, location=False)
 
 
 @contextmanager
@@ -104,3 +113,47 @@ def page(address: str) -> Iterator[Any]:
         page.wait_for_function("() => Bokeh.documents[0].is_idle")
         yield page
         browser.close()
+
+
+@contextmanager
+def websocket_client(address: str) -> Iterator[None]:
+    """A session whose page a client opened over HTTP, pulled over its websocket, and goes on reading as it comes."""
+    received, stop = [0], threading.Event()
+    reader = threading.Thread(target=lambda: asyncio.run(_read(address, received, stop)), daemon=True)
+    reader.start()
+    try:
+        time.sleep(3.0)  # the page catches up with the race
+        before, began = received[0], time.perf_counter()
+        yield
+        rate = (received[0] - before) / (time.perf_counter() - began)
+        assert rate > 1000, "the client received next to nothing, so nothing was measured"
+        print(f"           (the client received {rate / 1000:.0f} kB/s)")
+    finally:
+        stop.set()
+        reader.join()
+
+
+async def _read(address: str, received: list[int], stop: threading.Event) -> None:
+    from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+    from tornado.websocket import websocket_connect
+
+    page = (await AsyncHTTPClient().fetch(address)).body.decode()
+    token = re.findall(r'"token":"([^"]+)"', page)[0]
+    request = HTTPRequest(address.replace("http", "ws").replace("/explorer?", "/explorer/ws?"))
+    connection = await websocket_connect(request, subprotocols=["bokeh", token], max_message_size=2**26)
+    for _ in range(3):  # the fragments of the server's greeting, before which it is not ready
+        await connection.read_message()
+    loaded = {"type": "event", "name": "document_ready", "values": {"type": "map"}}
+    told = {"events": [{"kind": "MessageSent", "msg_type": "bokeh_event", "msg_data": loaded}]}
+    for number, (kind, content) in enumerate([("PULL-DOC-REQ", {}), ("PATCH-DOC", told)]):
+        for fragment in ({"msgid": str(number), "msgtype": kind}, {}, content):
+            await connection.write_message(json.dumps(fragment))
+    while not stop.is_set():
+        try:
+            message = await asyncio.wait_for(connection.read_message(), timeout=0.5)
+        except TimeoutError:
+            continue
+        if message is None:
+            break
+        received[0] += len(message)
+    connection.close()

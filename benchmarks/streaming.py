@@ -15,20 +15,17 @@ speed drifts. The claim: watched reaches at least 90 % of headless.
 """
 
 import argparse
-import asyncio
 import json
 import os
-import re
 import statistics
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import served
-from served import Server, begin_race, page, serve
+from served import Server, begin_race, page, serve, websocket_client
 
 CLAIM = 0.90
 
@@ -41,7 +38,7 @@ def main() -> int:
     parser.add_argument("--browser", action="store_true", help="also with Chromium on the same cores")
     parser.add_argument("--json", metavar="FILE", help="write the figures")
     options = parser.parse_args()
-    kinds: dict[str, Callable[[str], AbstractContextManager[None]]] = {"watched": _websocket_client}
+    kinds: dict[str, Callable[[str], AbstractContextManager[None]]] = {"watched": websocket_client}
     if options.browser:
         kinds["browser"] = _chromium
     rates: dict[str, list[float]] = {"headless": [], **{kind: [] for kind in kinds}}
@@ -90,50 +87,6 @@ def _serve(port: int) -> None:
         return str(run.epoch + other.epoch)
 
     serve(port, race, {"epochs": epochs})
-
-
-@contextmanager
-def _websocket_client(address: str) -> Iterator[None]:
-    """A session whose page a client opened over HTTP, pulled over its websocket, and goes on reading as it comes."""
-    received, stop = [0], threading.Event()
-    reader = threading.Thread(target=lambda: asyncio.run(_read(address, received, stop)), daemon=True)
-    reader.start()
-    try:
-        time.sleep(3.0)  # the page catches up with the race
-        before, began = received[0], time.perf_counter()
-        yield
-        rate = (received[0] - before) / (time.perf_counter() - began)
-        assert rate > 1000, "the client received next to nothing, so nothing was measured"
-        print(f"           (the client received {rate / 1000:.0f} kB/s)")
-    finally:
-        stop.set()
-        reader.join()
-
-
-async def _read(address: str, received: list[int], stop: threading.Event) -> None:
-    from tornado.httpclient import AsyncHTTPClient, HTTPRequest
-    from tornado.websocket import websocket_connect
-
-    page = (await AsyncHTTPClient().fetch(address)).body.decode()
-    token = re.findall(r'"token":"([^"]+)"', page)[0]
-    request = HTTPRequest(address.replace("http", "ws").replace("/explorer?", "/explorer/ws?"))
-    connection = await websocket_connect(request, subprotocols=["bokeh", token], max_message_size=2**26)
-    for _ in range(3):  # the fragments of the server's greeting, before which it is not ready
-        await connection.read_message()
-    loaded = {"type": "event", "name": "document_ready", "values": {"type": "map"}}
-    told = {"events": [{"kind": "MessageSent", "msg_type": "bokeh_event", "msg_data": loaded}]}
-    for number, (kind, content) in enumerate([("PULL-DOC-REQ", {}), ("PATCH-DOC", told)]):
-        for fragment in ({"msgid": str(number), "msgtype": kind}, {}, content):
-            await connection.write_message(json.dumps(fragment))
-    while not stop.is_set():
-        try:
-            message = await asyncio.wait_for(connection.read_message(), timeout=0.5)
-        except TimeoutError:
-            continue
-        if message is None:
-            break
-        received[0] += len(message)
-    connection.close()
 
 
 @contextmanager

@@ -103,6 +103,17 @@ class TestRecords:
         assert seconds[2] >= 0.05 and seconds[3] < 0.05
         assert session.run.seconds["train"] == pytest.approx(seconds.sum())
 
+    def test_seconds_hold_what_a_framework_computes_when_its_value_is_asked_for(self, engine: Engine):
+        class Pending:
+            def __float__(self) -> float:
+                time.sleep(0.05)
+                return 1.0
+
+        with explore("mine", QUICK, engine=engine) as session:
+            for _ in session.epochs(1):
+                session.report(Pending(), loss=Pending())
+        assert session.run.log.read()["seconds"][1] >= 0.1
+
     @pytest.mark.parametrize("controller", [Constant(), Constant(7), Scheduled.linear(every=2, maximum=9), None])
     def test_every_controller(self, engine: Engine, controller: AbstractController | None):
         session = trained(explore("mine", controller, full_iterations=9, engine=engine), 12)

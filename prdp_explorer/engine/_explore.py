@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, SupportsFloat
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ..refinement import KINDS, AbstractController
+from ..refinement import AbstractController
+from ._decider import COPIED, Decider
 from ._engine import Engine, shared_engine
 from ._log import RECORD, Snapshot
 from ._loop import LoopSettings, loop_settings
@@ -66,9 +64,7 @@ class Session:
         self._awake = False
         self._engine, self._beside = engine, beside
         self._settings = settings  # as they act; those of the run are as wanted
-        self._controller = _build(settings.refinement)
-        self._state = self._controller.init()
-        self._decided = _plain(self._state)
+        self._decider = Decider(settings.refinement)
         self.race = engine.drive(settings, self._wake)
         (self.run,) = self.race.runs.values()
         self.epoch = 0
@@ -100,12 +96,13 @@ class Session:
     @property
     def iterations(self) -> int:
         """K of this epoch; with a tolerance, the most iterations of a solve."""
-        return self._decided["iterations"]
+        return self._decider.decided["iterations"]
 
     @property
     def rtol(self) -> float | None:
         """The relative tolerance of this epoch's solves; None where K is refined."""
-        return None if math.isnan(self._decided["rtol"]) else self._decided["rtol"]
+        rtol = self._decider.decided["rtol"]
+        return None if math.isnan(rtol) else rtol
 
     @property
     def settings_now(self) -> LoopSettings:
@@ -193,9 +190,10 @@ class Session:
                 f"Epoch {self.epoch} was reported already: call `session.report` once in each epoch of "
                 "`session.epochs()`, and before them at most once."
             )
-        seconds = 0.0 if self._began is None else time.perf_counter() - self._began
         metric, given = _number("metric", metric), loss is not None
         loss = _number("loss", loss) if given else math.nan
+        # Not before: a framework may still be computing what it gave.
+        seconds = 0.0 if self._began is None else time.perf_counter() - self._began
         used = self.iterations if iterations is None else int(_number("iterations", iterations))
         if used < 0:
             raise ValueError(f"`iterations` must be 0 or more; got {used}.")
@@ -211,12 +209,11 @@ class Session:
 
     def _record(self, metric: float, loss: float, seconds: float = 0.0, used: int = 0) -> None:
         """Add a record, with what the controller decides by it; NaN before training is not shown to it."""
-        log, run, now = self.run.log, self.run, self._decided
+        log, run, now = self.run.log, self.run, self._decider.decided
         epoch = len(log)
         if epoch or not math.isnan(metric):
-            self._state = self._controller.update(metric, self._state)
-            self._decided = _plain(self._state)
-        decided = self._decided
+            self._decider.show(metric)
+        decided = self._decider.decided
         row = np.zeros(1, RECORD)
         past = log.read(epoch - 1)[0] if epoch else row[0]
         values = {
@@ -227,7 +224,7 @@ class Session:
             "next_iterations": decided["iterations"],
             "rtol": now["rtol"] if epoch else math.nan,
             "next_rtol": decided["rtol"],
-            **{name: decided[name] for name in _COPIED},
+            **{name: decided[name] for name in COPIED},
             **{name: self._settings.refinement.get(name, math.nan) for name in ("tau_step", "tau_stop")},
             "seconds": seconds,
             "cumulative_iterations": past["cumulative_iterations"] + used,
@@ -279,12 +276,7 @@ class Session:
         while run.changes:
             changes = run.changes.popleft()
             self._settings = self._settings.changed(changes)
-            self._controller = _build(self._settings.refinement)
-            self._state = self._controller.reconcile(self._state)
-            if "iterations" in changes:
-                iterations = jnp.asarray(changes["iterations"], self._state.iterations.dtype)
-                self._state = eqx.tree_at(lambda state: state.iterations, self._state, iterations)
-            self._decided = _plain(self._state)
+            self._decider.change(self._settings.refinement, changes.get("iterations"))
             run.log.add_event(edit_event(run.epoch + 1, changes))
 
     def _set_epochs(self, count: int) -> None:
@@ -353,21 +345,6 @@ def explore(
         quantity=quantity,
     )
     return Session(settings, engine or shared_engine(), beside=beside)
-
-
-_COPIED = ("smoothed", "plateau_ratio", "checkpoint_ratio", "refined", "reason")
-_DECIDED = ("iterations", "rtol", *_COPIED)
-
-
-def _build(refinement: Refinement) -> AbstractController:
-    values = dict(refinement)
-    return KINDS[values.pop("kind")](**values)
-
-
-def _plain(state: Any) -> dict[str, Any]:
-    """What a controller decided, as plain numbers, in one copy from the device."""
-    values = jax.device_get({name: getattr(state, name) for name in _DECIDED})
-    return {name: math.nan if value is None else value.item() for name, value in values.items()}
 
 
 def _number(name: str, value: Any) -> float:
