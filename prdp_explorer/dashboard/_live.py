@@ -11,7 +11,7 @@ import panel as pn
 
 from ..engine import Engine, Race, Watch
 from ._notebook import KERNEL, LOCK, Frame
-from ._session import Beat
+from ._session import Beat, locked
 
 TICK_MILLISECONDS = 100
 TOLD_SECONDS = 8.0
@@ -38,11 +38,12 @@ class Live(pn.viewable.Viewer):
         self._frame: Frame | None = None
         self._note = pn.pane.HTML("", sizing_mode="stretch_width", margin=0)
         self._told = 0.0
+        self._reached = False  # whether the browser has said that the page is there
+        self.beat.on_heard = self._hear
 
     def __panel__(self) -> Frame:
         if self._frame is None:
-            frame = self._frame = Frame(self, self._note, self._lay_out(), self.beat)
-            self.beat.on_heard = lambda: KERNEL.hear(frame)
+            self._frame = Frame(self, self._note, self._lay_out(), self.beat)
         self.keep_up()
         return self._frame
 
@@ -59,6 +60,17 @@ class Live(pn.viewable.Viewer):
         """Change what is seen, in one go and one at a time, wherever it is seen."""
         with LOCK, contextlib.nullcontext() if self._frame is None else self._frame.changing(), pn.io.hold():
             yield
+
+    def renew(self) -> None:
+        """Show from its beginning what is shown."""
+
+    def _hear(self) -> None:
+        """The browser said something. What was streamed while a page was being loaded may not have reached it."""
+        if self._frame is not None and self._frame.root is not None:
+            KERNEL.hear(self._frame)
+        elif not self._reached:
+            self._reached = True
+            locked(self.renew)
 
     def keep_up(self) -> None:
         """Call `tick` by the timer of the page that is being made; a notebook's begins when its output is made."""
@@ -116,7 +128,7 @@ def _note_html(message: str) -> str:
     )
 
 
-def tick_once(live: "weakref.ref[Any]") -> None:
+def tick_once(live: "weakref.ref[Live]") -> None:
     """Show what is new, if it is still there and the browser keeps up."""
     if (alive := live()) is not None and alive.beat.ready:
         alive.tick()

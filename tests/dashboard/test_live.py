@@ -73,6 +73,18 @@ class TestViews:
         assert (race.watchers, race.paused) == (0, True)
 
     @pytest.mark.parametrize("view", VIEWS)
+    def test_when_the_page_is_there_it_is_told_everything_once_more(self, view, engine: Engine):
+        race = made_up_race()
+        race.engine = engine
+        for live in (view(race), Explorer(race)):
+            race.runs[PRDP_LABEL].log.append(made_up_rows(len(race.runs[PRDP_LABEL].log), 12))
+            live.tick()
+            source = live.sources[0].source
+            source.data = {name: [] for name in columns(source)}  # what a page that was being loaded got of it
+            live.beat._handle_msg(0)
+            assert len(columns(source)["epoch"]) == len(race.runs[PRDP_LABEL].log)
+
+    @pytest.mark.parametrize("view", VIEWS)
     def test_anything_else_is_refused_in_words(self, view):
         with pytest.raises(ValueError, match="`show` must be a run or a race"):
             view("heat-1d")
