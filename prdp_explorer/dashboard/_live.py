@@ -38,7 +38,6 @@ class Live(pn.viewable.Viewer):
         self._frame: Frame | None = None
         self._note = pn.pane.HTML("", sizing_mode="stretch_width", margin=0)
         self._told = 0.0
-        self._reached = False  # whether the browser has said that the page is there
         self.beat.on_heard = self._hear
 
     def __panel__(self) -> Frame:
@@ -65,12 +64,9 @@ class Live(pn.viewable.Viewer):
         """Show from its beginning what is shown."""
 
     def _hear(self) -> None:
-        """The browser said something. What was streamed while a page was being loaded may not have reached it."""
+        """The browser said something."""
         if self._frame is not None and self._frame.root is not None:
             KERNEL.hear(self._frame)
-        elif not self._reached:
-            self._reached = True
-            locked(self.renew)
 
     def keep_up(self) -> None:
         """Call `tick` by the timer of the page that is being made; a notebook's begins when its output is made."""
@@ -82,6 +78,7 @@ class Live(pn.viewable.Viewer):
             # Not before the page is there: Panel 1.9 drops what is streamed after the page was sent and before that.
             pn.state.onload(lambda: document.add_periodic_callback(lambda: tick_once(live), TICK_MILLISECONDS))
             pn.state.on_session_destroyed(lambda _: _close(live))
+            pn.state.onload(lambda: _renew(live))
             self.arrive()
 
     def arrive(self) -> None:
@@ -129,11 +126,17 @@ def _note_html(message: str) -> str:
     )
 
 
-def tick_once(live: "weakref.ref[Live]") -> None:
+def tick_once(live: "weakref.ref[Any]") -> None:
     """Show what is new, if it is still there and the browser keeps up."""
     if (alive := live()) is not None and alive.beat.ready:
         alive.tick()
         alive.beat.ask()
+
+
+def _renew(live: "weakref.ref[Live]") -> None:
+    """Begin anew once the page is there: what was streamed while it was being loaded has not reached it."""
+    if (alive := live()) is not None:
+        locked(alive.renew)
 
 
 def _close(live: "weakref.ref[Live]") -> None:

@@ -80,8 +80,8 @@ class TestViews:
             race.runs[PRDP_LABEL].log.append(made_up_rows(len(race.runs[PRDP_LABEL].log), 12))
             live.tick()
             source = live.sources[0].source
-            source.data = {name: [] for name in columns(source)}  # what a page that was being loaded got of it
-            live.beat._handle_msg(0)
+            source.update(data={name: column[:0] for name, column in columns(source).items()})  # all that got there
+            live.renew()
             assert len(columns(source)["epoch"]) == len(race.runs[PRDP_LABEL].log)
 
     @pytest.mark.parametrize("view", VIEWS)
