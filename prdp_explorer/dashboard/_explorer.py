@@ -124,20 +124,9 @@ class Explorer(Live):
     def _follow(self, race: Race | None) -> None:
         self.race = race
         self.shown = Shown(race, kept=self.engine.recorder is not None)
-        self._read_anew()
-
-    def _read_anew(self) -> None:
         self._streamed = -math.inf
         for place, source in enumerate(self.sources):
             source.follow(self.shown.at(place))
-
-    def renew(self) -> None:
-        """Show the race from its beginning."""
-        if self.race is not None:
-            with self.changing():
-                self._looked.clear()
-                self._read_anew()
-                self.tick()
 
     def _open(self, name: str) -> Any:
         """The view of a tab, built if need be."""

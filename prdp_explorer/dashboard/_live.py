@@ -11,7 +11,7 @@ import panel as pn
 
 from ..engine import Engine, Race, Watch
 from ._notebook import KERNEL, LOCK, Frame
-from ._session import Beat, locked
+from ._session import Beat
 
 TICK_MILLISECONDS = 100
 TOLD_SECONDS = 8.0
@@ -60,9 +60,6 @@ class Live(pn.viewable.Viewer):
         with LOCK, contextlib.nullcontext() if self._frame is None else self._frame.changing(), pn.io.hold():
             yield
 
-    def renew(self) -> None:
-        """Show from its beginning what is shown."""
-
     def _hear(self) -> None:
         """The browser said something."""
         if self._frame is not None and self._frame.root is not None:
@@ -75,10 +72,10 @@ class Live(pn.viewable.Viewer):
             # Bokeh's own timer: Panel's would switch the page's busy indicator on and off at each tick. It does not
             # hold what it keeps up to date, and so neither does what outlives a session.
             live: weakref.ref[Live] = weakref.ref(self)
+            self.tick()  # what is new by now goes with the page
             # Not before the page is there: Panel 1.9 drops what is streamed after the page was sent and before that.
             pn.state.onload(lambda: document.add_periodic_callback(lambda: tick_once(live), TICK_MILLISECONDS))
             pn.state.on_session_destroyed(lambda _: _close(live))
-            pn.state.onload(lambda: _renew(live))
             self.arrive()
 
     def arrive(self) -> None:
@@ -131,12 +128,6 @@ def tick_once(live: "weakref.ref[Any]") -> None:
     if (alive := live()) is not None and alive.beat.ready:
         alive.tick()
         alive.beat.ask()
-
-
-def _renew(live: "weakref.ref[Live]") -> None:
-    """Begin anew once the page is there: what was streamed while it was being loaded has not reached it."""
-    if (alive := live()) is not None:
-        locked(alive.renew)
 
 
 def _close(live: "weakref.ref[Live]") -> None:

@@ -63,11 +63,6 @@ class _RaceLive(Live):
             self.race = race
             self.arrive()
             self.shown = Shown(race, kept=self.engine.recorder is not None)
-            self.renew()
-
-    def renew(self) -> None:
-        """Show the race from its beginning."""
-        with self.changing():
             for place, source in enumerate(self.sources):
                 source.follow(self.shown.at(place))
             self.view.look_at(self.shown)

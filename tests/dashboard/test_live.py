@@ -2,12 +2,13 @@
 
 import pytest
 from dashboard_helpers import columns, made_up_race, made_up_rows
+from uneven_rod import UnevenRod
 
 from prdp_explorer import PRDP, Engine
 from prdp_explorer.dashboard import Explorer, FieldsView, KeptRuns, RaceView, WhyView
 from prdp_explorer.dashboard._session import notify, telling
 from prdp_explorer.dashboard._theme import PRDP_LABEL
-from prdp_explorer.problems import problem_named
+from prdp_explorer.problems import problem_named, unregister
 
 VIEWS = (RaceView, WhyView, FieldsView)
 
@@ -46,12 +47,20 @@ class TestExplorer:
             ("heat-1", "Did you mean heat-1d"),
             (3, "`show` must be a run or a race"),
             (Session(None), "`show` must be a run or a race"),
-            (problem_named("heat-1d", "live"), "`show` must be a scenario that is registered"),
+            (dict, "The problem must be a Problem, or a class of them; got type"),
         ],
     )
     def test_anything_else_is_refused_in_words(self, show: object, words: str, engine: Engine):
         with pytest.raises(ValueError, match=words):
             Explorer(show, engine=engine)
+
+    def test_a_problem_of_ones_own_is_registered_and_chosen(self, engine: Engine):
+        for show in (UnevenRod, problem_named("heat-2d", "live"), UnevenRod()):
+            explorer = Explorer(show, engine=engine)
+            chosen = "heat-2d" if not isinstance(show, UnevenRod | type) else "uneven-rod"
+            assert explorer.controls.scenario.value == chosen
+            explorer.close()
+        unregister("uneven-rod")
 
     def test_what_is_no_engine_is_refused_in_words(self):
         with pytest.raises(ValueError, match="`engine` must be an `Engine`; got 3"):
@@ -71,18 +80,6 @@ class TestViews:
         assert "epoch 11 of 100" in live._heading.object
         live.close()
         assert (race.watchers, race.paused) == (0, True)
-
-    @pytest.mark.parametrize("view", VIEWS)
-    def test_when_the_page_is_there_it_is_told_everything_once_more(self, view, engine: Engine):
-        race = made_up_race()
-        race.engine = engine
-        for live in (view(race), Explorer(race)):
-            race.runs[PRDP_LABEL].log.append(made_up_rows(len(race.runs[PRDP_LABEL].log), 12))
-            live.tick()
-            source = live.sources[0].source
-            source.update(data={name: column[:0] for name, column in columns(source).items()})  # all that got there
-            live.renew()
-            assert len(columns(source)["epoch"]) == len(race.runs[PRDP_LABEL].log)
 
     @pytest.mark.parametrize("view", VIEWS)
     def test_anything_else_is_refused_in_words(self, view):
