@@ -72,9 +72,13 @@ class Live(pn.viewable.Viewer):
             # Bokeh's own timer: Panel's would switch the page's busy indicator on and off at each tick. It does not
             # hold what it keeps up to date, and so neither does what outlives a session.
             live: weakref.ref[Live] = weakref.ref(self)
+
+            def begin() -> None:
+                document.add_periodic_callback(lambda: tick_once(live), TICK_MILLISECONDS)
+
             self.tick()  # what is new by now goes with the page
             # Not before the page is there: Panel 1.9 drops what is streamed after the page was sent and before that.
-            pn.state.onload(lambda: document.add_periodic_callback(lambda: tick_once(live), TICK_MILLISECONDS))
+            pn.state.onload(begin)
             pn.state.on_session_destroyed(lambda _: _close(live))
             self.arrive()
 
