@@ -24,7 +24,7 @@ from .engine import (
     not_offered,
     settings_for,
 )
-from .problems import PROBLEMS_VARIABLE, Problem, problem_at, register, scenarios
+from .problems import OWN, PROBLEMS_VARIABLE, Problem, problem_at, register, scenarios
 from .refinement import PRDP, TolerancePRDP
 
 _TOLERANCE_LIMITS = {name: limits for name, limits in TolerancePRDP.limits.items() if name.startswith("rtol")}
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         place = getattr(options, "problem", None)
-        if place is not None:
+        if place is not None and not hasattr(options, "scenario"):
             register(problem_at(place), place=place)
         return options.command(options)
     except ValueError as error:
@@ -221,7 +221,9 @@ def _problem(options: argparse.Namespace) -> str | Problem:
     """The scenario or the problem of one's own that was named."""
     if (options.scenario is None) == (options.problem is None):
         raise ValueError("Give SCENARIO, which `list` shows, or --problem FILE.py:NAME, and not both.")
-    return options.scenario if options.problem is None else problem_at(options.problem)
+    if options.problem is None:
+        return options.scenario
+    return register(problem_at(options.problem), place=options.problem).presets[OWN]
 
 
 def _check(options: argparse.Namespace) -> int:

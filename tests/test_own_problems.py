@@ -143,7 +143,7 @@ class TestCommandLine:
         assert len(told) == 9 and all(line.startswith("ok ") for line in told)
         assert main(["run", "--problem", f"{file}:Mine", "--store", ":memory:", "--json", "-"]) == 0
         result = json.loads(capsys.readouterr().out)
-        assert (result["scenario"], result["preset"], result["solver"]) == ("Mine", "own", "sweep")
+        assert (result["scenario"], result["preset"], result["solver"]) == ("mine", "own", "sweep")
         assert len(result["iterations"]) == 5 and result["status"] == "finished"
 
     def test_a_broken_one_is_named_with_exit_status_1(self, file: Path, capsys: pytest.CaptureFixture[str]):
