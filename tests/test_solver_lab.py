@@ -206,7 +206,7 @@ class TestSolvers:
         assert overflowing.predicted_iterations(1e-2) is None
 
     def test_one_that_is_called_once_a_solve_is_called_for_some_numbers(self):
-        double = Diagonal(lambda _, u: 2 * u)
+        double = Diagonal(lambda _, u: 2 * u, None, lambda _: jnp.asarray(2.0))
         lab = lab_of(Given(double, any_b(1)), "on host", iterations=50)
         found = lab.convergences["on host"]
         assert 20 < len(found.iterations) < 30

@@ -337,9 +337,7 @@ def _norms(operator: AbstractOperator, b: Array, reference: Array, x: Array) -> 
 
 
 def _norm(u: Array) -> Array:
-    """The Euclidean norm, of small values too, whose squares would underflow."""
-    largest = jnp.max(jnp.abs(u))
-    return jnp.where(largest > 0, largest * jnp.linalg.norm(u.ravel() / jnp.where(largest > 0, largest, 1)), largest)
+    return jnp.linalg.norm(u.ravel())
 
 
 @eqx.filter_jit
