@@ -85,9 +85,12 @@ class SolverLabView(pn.viewable.Viewer):
         self._asked_at = self._due = 0.0
         self._wanted = False
         self._choosing = False
+        self._offered: bool | None = None
         self.contender = pmui.Select(label="Contender", **CONTROL)
         self.contender.param.watch(lambda _: self._choose(), "value")
-        self.solvers = pmui.MultiChoice(label="Solvers (five at most)", max_items=len(LOOKS), **CONTROL)
+        self.solvers = pmui.MultiChoice(
+            label="Solvers (five at most)", max_items=len(LOOKS), **{**CONTROL, "size": None}
+        )
         self.solvers.param.watch(lambda _: self._want(), "value")
         self.again = pmui.Button(
             label="Look at the system now", icon="refresh", variant="outlined", size="small", margin=(10, 20)
@@ -107,8 +110,9 @@ class SolverLabView(pn.viewable.Viewer):
             sizing_mode="stretch_width",
             margin=(0, 12),
         )
-        controls = grid((self.contender, {"md": 3}), (self.solvers, {"md": 6}), (self.again, {"md": 3}))
-        self._layout = card(heading, controls, self._status, self._drawn)
+        self._controls = pn.Column(sizing_mode="stretch_width", margin=(10, 0, 0, 0))
+        self._offer(contenders=False)
+        self._layout = card(heading, self._controls, self._status, self._drawn)
         self._say(_NOTHING_YET)
 
     def __panel__(self) -> pmui.Paper:
@@ -124,9 +128,9 @@ class SolverLabView(pn.viewable.Viewer):
         try:
             names = {contender.label: contender.place for contender in self._contenders}
             self.contender.param.update(options=names, value=None if chosen is None else chosen.place)
-            self.contender.visible = len(names) > 1
         finally:
             self._choosing = False
+        self._offer(contenders=len(names) > 1)
         self._show(chosen, same=moved)
 
     def update(self) -> None:
@@ -135,12 +139,20 @@ class SolverLabView(pn.viewable.Viewer):
         if run is None or isinstance(run.settings, LoopSettings):
             return
         if self._asked is not None and self._asked.done():
-            self._take(run)
+            self._take()
         if self._asked is not None or not len(run.log):
             return
         new = self._asked_for is None or (self._asked_for[0] != run.epoch and time.monotonic() >= self._due)
         if self._wanted or new:
             self._ask(run)
+
+    def _offer(self, *, contenders: bool) -> None:
+        """Show the controls that there is something to choose with."""
+        if self._offered != contenders:
+            self._offered = contenders
+            choosers = [(self.contender, {"md": 3})] if contenders else []
+            left = {"md": 6 if contenders else 9}
+            self._controls[:] = [grid(*choosers, (self.solvers, left), (self.again, {"md": 3}))]
 
     @property
     def _run(self) -> Run | None:
@@ -188,7 +200,7 @@ class SolverLabView(pn.viewable.Viewer):
         except ValueError as error:
             self._refuse(error)
 
-    def _take(self, run: Run) -> None:
+    def _take(self) -> None:
         """Show the answer that there is."""
         asked, self._asked = self._asked, None
         now = time.monotonic()
@@ -206,7 +218,7 @@ class SolverLabView(pn.viewable.Viewer):
         if lab is not None and self._contender is not None:
             self.lab = lab
             with pn.io.hold():
-                self._draw(lab, run, self._contender.look)
+                self._draw(lab, self._contender)
                 self._say("")
                 self._drawn.visible = True
 
@@ -231,7 +243,14 @@ class SolverLabView(pn.viewable.Viewer):
         )
         self._at = Span(location=0, dimension="height", line_color=NEUTRAL_COLOR, line_width=2, line_dash="dotdash")
         self._at_label = Label(
-            x=0, y=6, y_units="screen", text="", text_font_size="12px", text_color=NEUTRAL_COLOR, x_offset=5
+            x=0,
+            y=1,
+            text="",
+            text_font_size="12px",
+            text_font_style="bold",
+            text_color=NEUTRAL_COLOR,
+            text_baseline="top",
+            x_offset=5,
         )
         self.plot.add_layout(self._at)
         self.sources = [ColumnDataSource(_columns("", None)) for _ in LOOKS]
@@ -252,9 +271,10 @@ class SolverLabView(pn.viewable.Viewer):
         )
         self._legend = pn.pane.HTML(sizing_mode="stretch_width", margin=0)
 
-    def _draw(self, lab: SolverLab, run: Run, own: Look) -> None:
+    def _draw(self, lab: SolverLab, contender: Contender) -> None:
         found = list(lab.convergences.values())
-        looks = _looks(own, own_is_shown=any(each.solver == run.settings.solver for each in found))
+        own = contender.run.settings.solver
+        looks = _looks(contender.look, own_is_shown=any(each.solver == own for each in found))
         places = {LOOKS.index(look): each for look, each in zip(looks, found, strict=False)}
         for place, (source, marked) in enumerate(zip(self.sources, self._marked, strict=True)):
             each = places.get(place)
@@ -270,7 +290,10 @@ class SolverLabView(pn.viewable.Viewer):
         self._at.location = self._at_label.x = lab.iterations
         late = lab.iterations > 0.75 * last
         self._at_label.update(
-            text=f"K = {lab.iterations} now", text_align="right" if late else "left", x_offset=-5 if late else 5
+            y=end,  # above the curves, which fall
+            text=f"K = {lab.iterations} now",
+            text_align="right" if late else "left",
+            x_offset=-5 if late else 5,
         )
         first = found[0]
         residual, error = first.at(lab.iterations)
@@ -283,8 +306,7 @@ class SolverLabView(pn.viewable.Viewer):
             ("dotdash", NEUTRAL_COLOR, "K of now"),
         )
         self._table.object = _table_html(lab, found)
-        assert self._contender is not None
-        self._summary.tell(_words(lab, self._contender.label, found), at_once=True)
+        self._summary.tell(_words(lab, contender.label, found), at_once=True)
 
 
 def _own_first(run: Run) -> list[str]:
@@ -313,11 +335,11 @@ def _share(value: float) -> str:
     """A share of the start for people."""
     if not math.isfinite(value):
         return "no number"
-    return f"{100 * value:.2g} %" if 1e-3 <= value < 1 else _number(value)
+    return f"{100 * value:.2g} %" if 1e-5 <= value < 1 else _number(value)
 
 
 def _number(value: float) -> str:
-    return f"{value:.2g}".replace("-", "−") if math.isfinite(value) else "none"
+    return f"{value:#.2g}".replace("-", "−") if math.isfinite(value) else "none"
 
 
 def _predicted(found: Convergence, tolerance: float) -> str:
@@ -338,13 +360,13 @@ def _table_html(lab: SolverLab, found: Sequence[Convergence]) -> str:
         [each.solver, _rate(each), *map(_number, each.at(lab.iterations)), *(_predicted(each, t) for t in TOLERANCES)]
         for each in found
     ]
-    style = 'style="text-align:right;padding:2px 8px"'
+    style = 'style="text-align:right;padding:2px 5px"'
     head = "".join(
-        f'<th scope="col" style="text-align:{"right" if place else "left"};padding:2px 8px;font-weight:600">{name}</th>'
+        f'<th scope="col" style="text-align:{"right" if place else "left"};padding:2px 5px;font-weight:600">{name}</th>'
         for place, name in enumerate(heads)
     )
     body = "".join(
-        f'<tr><th scope="row" style="text-align:left;padding:2px 8px;font-weight:400">{html.escape(name)}</th>'
+        f'<tr><th scope="row" style="text-align:left;padding:2px 5px;font-weight:400">{html.escape(name)}</th>'
         + "".join(f"<td {style}>{html.escape(cell)}</td>" for cell in cells)
         + "</tr>"
         for name, *cells in rows
@@ -369,9 +391,10 @@ def _words(lab: SolverLab, label: str, found: Sequence[Convergence]) -> str:
             f"{each.solver} leaves a residual of {_number(residual)} and an error of {_number(error)} of the start's "
             f"after K = {lab.iterations}, at a rate of {_rate(each)} per iteration"
         )
-    rate = "asymptotic factor of the error" if any(each.geometric for each in found) else "mean factor of the error"
+    mean = "" if all(each.geometric for each in found) else "; (mean) is over all of them, where it is no constant one"
     precision = "double" if lab.double else "single"
     return (
         f"{label} after epoch {lab.epoch}, a system of {lab.unknowns:,} unknowns: {'; '.join(told)}. The rate is the "
-        f"{rate} until rounding; x* is {lab.reference}; computed in {precision} precision."
+        f"factor by which an iteration multiplies the error at last, before rounding{mean}. x*: {lab.reference}. Computed in "
+        f"{precision} precision."
     )
