@@ -1,7 +1,7 @@
 """The solver lab: that the curves, rates and predictions are those of the run's own linear system."""
 
 import math
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -53,20 +53,21 @@ class Given(PlainToy):
     """Solves A u = b for a b that is given, from a start that may be."""
 
     full_iterations = 25
-    own_solvers: ClassVar[dict[str, Any]] = {
-        "divergent": Richardson(rate=1.0),
-        "on host": FunctionSolver(on_host(lambda A, b, x0, k: 0.5**k * x0 + b * (1 - 0.5**k) / 2), cycles=False),
-    }
-    solvers = (*solvers_for(HeatOperator, "jacobi"), *own_solvers)
+    solvers = (*solvers_for(HeatOperator, "jacobi"), "divergent", "on host")
 
     def __init__(self, operator: AbstractOperator, b: Any, start: Any = None):
         super().__init__()
-        self.operator, self.b, self.start = operator, np.asarray(b, np.float32), start
+        self.operator: Any = operator
+        self.b, self.start = np.asarray(b, np.float32), start
+        self.own_solvers = {
+            "divergent": Richardson(rate=1.0),
+            "on host": FunctionSolver(on_host(lambda A, b, x0, k: 0.5**k * x0 + b * (1 - 0.5**k) / 2), cycles=False),
+        }
 
-    def data(self):
+    def data(self) -> Any:
         return np.zeros((4, 1)), np.zeros((2, 1))
 
-    def model(self, key):
+    def model(self, key) -> Any:
         return Field(jnp.asarray(self.b))
 
     def loss(self, model, batch, solve):

@@ -395,6 +395,6 @@ def _words(lab: SolverLab, label: str, found: Sequence[Convergence]) -> str:
     precision = "double" if lab.double else "single"
     return (
         f"{label} after epoch {lab.epoch}, a system of {lab.unknowns:,} unknowns: {'; '.join(told)}. The rate is the "
-        f"factor by which an iteration multiplies the error at last, before rounding{mean}. x*: {lab.reference}. Computed in "
-        f"{precision} precision."
+        f"factor by which an iteration multiplies the error at last, before rounding{mean}. x*: {lab.reference}. "
+        f"Computed in {precision} precision."
     )
