@@ -42,6 +42,8 @@ from ._settings import RunSettings as RunSettings
 from ._settings import not_offered as not_offered
 from ._settings import settings_for as settings_for
 from ._settings import unsuited_combination as unsuited_combination
+from ._solver_lab import Convergence as Convergence
+from ._solver_lab import SolverLab as SolverLab
 from ._store import RESUMABLE as RESUMABLE
 from ._store import STORE_VARIABLE as STORE_VARIABLE
 from ._store import Store as Store

@@ -13,6 +13,7 @@ from ._rollouts import Parameters, Rollout, kept_parameters, roll_out, rollout_s
 from ._run import FAIRNESS, Race, Run, checked_pace
 from ._schema import StoreError
 from ._settings import RunSettings, settings_for
+from ._solver_lab import SolverLab, checked_request, look_at_system
 from ._store import Store
 from ._what_if import WhatIf, decide, history_of, other_controller
 from ._worker import Worker
@@ -165,12 +166,41 @@ class Engine:
         steps = rollout_steps(run.settings.problem, steps)
 
         def compute() -> Rollout:
-            now = self._worker.parameters(run) if epoch is None or epoch >= run.epoch else None
-            store = None if self.recorder is None else self.recorder.store
-            parameters = kept_parameters(run, epoch, store) if now is None else Parameters(*now)
-            return roll_out(run.settings, parameters, sample, steps)
+            return roll_out(run.settings, self._parameters(run, epoch), sample, steps)
 
         return self._worker.request(compute)
+
+    def solver_lab(
+        self,
+        run: Run,
+        *,
+        solvers: Sequence[str] | None = None,
+        iterations: int | None = None,
+        sample: int = 0,
+    ) -> Future[SolverLab]:
+        """Look at the linear system that a run solves now: residual and error by iteration, and rates, of any solver.
+
+        The system is that of the first inner solve of the training loss for one sample, with the parameters of the run
+        now, or the newest that were kept. Computed in a thread of its own, in double precision if the problem goes
+        along with that; nothing of the training is touched. The first of a problem is compiled.
+
+        **Arguments:**
+
+        - `solvers`: names out of those that suit the problem; None for the run's own.
+        - `iterations`: up to which K the curves go, 1 to 2000; None for twice full physics, or what K asks for.
+        - `sample`: the number of the training sample, from 0.
+
+        **Raises:** `ValueError` in words for a loop of one's own and for what cannot be asked for; so does the future
+        for a loss that makes no inner solve through `solve(operator, b)`, and for a system that is not finite.
+        """
+        names = checked_request(run.settings, solvers, iterations)
+        return self._worker.request(lambda: look_at_system(run, self._parameters(run, None), names, iterations, sample))
+
+    def _parameters(self, run: Run, epoch: int | None) -> Parameters:
+        """A run's parameters up to an epoch (None: now), as far as they are at hand."""
+        now = self._worker.parameters(run) if epoch is None or epoch >= run.epoch else None
+        store = None if self.recorder is None else self.recorder.store
+        return kept_parameters(run, epoch, store) if now is None else Parameters(*now)
 
     def drive(self, settings: RunSettings, wake: Callable[[], None]) -> Race:
         """A race of one run that a loop of a person's own advances; it takes part from `enter` on (for `explore`).
