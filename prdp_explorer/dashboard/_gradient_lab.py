@@ -403,16 +403,17 @@ class _OverEpochs:
         )
         error.yaxis.ticker = LogTicker(mantissas=[1, 2, 5], desired_num_ticks=4)
         levels = make_figure("And its K", "epoch", "K", x_range=self._epochs, y_range=self._levels, height=170)
-        self._drawn = []
-        marks = []
-        for plot, column in ((error, "error"), (levels, "iterations")):
-            draw = plot.step if column == "iterations" else plot.line
-            options = {"mode": "after"} if column == "iterations" else {}
-            marks.append(plot.scatter("epoch", column, source=self.source, size=6))
-            self._drawn += [draw("epoch", column, source=self.source, line_width=2, **options), marks[-1]]
+        errors = error.scatter("epoch", "error", source=self.source, size=5)
+        counts = levels.scatter("epoch", "iterations", source=self.source, size=5)
+        self._marks = errors, counts
+        self._lines = (
+            error.line("epoch", "error", source=self.source, line_width=2),
+            levels.step("epoch", "iterations", source=self.source, line_width=2, mode="after"),
+        )
+        for plot, marks in ((error, errors), (levels, counts)):
             see_through(plot).add_tools(
                 HoverTool(
-                    renderers=[marks[-1]],
+                    renderers=[marks],
                     tooltips=[
                         ("", "@mode after epoch @epoch, K = @iterations"),
                         ("cosine", "@cosine{0.000000}"),
@@ -428,10 +429,10 @@ class _OverEpochs:
         """Show the probes of a run by epoch."""
         self.source.data = _over_epochs(history)
         look = contender.look
-        for each in self._drawn:
-            each.glyph.line_color = look.color
-            if hasattr(each.glyph, "fill_color"):
-                each.glyph.update(fill_color=look.color, marker=look.marker)
+        for line in self._lines:
+            line.glyph.line_color = look.color
+        for mark in self._marks:
+            mark.glyph.update(line_color=look.color, fill_color=look.color, marker=look.marker)
         epochs = max(contender.run.settings.epochs, 1)
         self._epochs.update(start=0, end=epochs, reset_start=0, reset_end=epochs)
         errors = np.asarray(self.source.data["error"], float)
