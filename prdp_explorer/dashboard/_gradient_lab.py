@@ -53,7 +53,8 @@ _START = "Press “Compare gradients now” to compare all differentiation modes
 _NOT_BEGUN = "There is something to compare when training begins."
 _LOOP = "A loop of one's own has its gradients to itself: what is not trained by the engine cannot be compared."
 _COMPUTING = (
-    "Computing… the first comparison of a mode is compiled, which takes some seconds; training waits only after."
+    "Computing… A mode is compiled the first time, which takes seconds, or minutes for a large problem. Training goes "
+    "on meanwhile, and waits only for the probe itself."
 )
 
 Compare = Callable[..., Future[GradientLab]]
