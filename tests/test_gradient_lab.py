@@ -341,6 +341,12 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"not finite.*diverged"):
             looked(engine, run)
 
+    def test_parameters_that_are_no_numbers(self):
+        weight, bias = leaves_of(PLAIN)
+        probe = GradientProbe(settings_for(PLAIN), ("one-step",), 1)
+        with pytest.raises(ValueError, match="after epoch 7 is not finite"):
+            probe.measure(Parameters(7, [weight, bias * np.nan]), (1,), 1)
+
     def test_modes_that_do_not_suit_the_solver_are_left_out(self, engine: Engine):
         lab = looked(engine, _over(engine, solver="cg"))
         assert lab.modes == ("implicit", "unrolled", "exact-adjoint", "detached")

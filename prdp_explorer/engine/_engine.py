@@ -7,7 +7,7 @@ from typing import Any
 
 from ..problems import Problem
 from ..refinement import AbstractController
-from ._gradient_lab import GradientLab, GradientProbe, checked_counts, checked_modes, iterations_now
+from ._gradient_lab import DIVERGED, GradientLab, GradientProbe, checked_counts, checked_modes, iterations_now
 from ._kept import forked, play_full_physics_beside, recordings_of, replayed, resumed, reuse_twin, role
 from ._recorder import Recorder
 from ._rollouts import Parameters, Rollout, kept_parameters, roll_out, rollout_steps
@@ -188,13 +188,15 @@ class Engine:
         - `counts`: values of K; None for about 8 from 1 to K_full. K of now is always among those compared.
         - `epoch`: the last that the model may have seen; None for as many as there are.
 
-        **Raises:** `ValueError` in words for a loop of one's own, for a run that has not begun, and for modes and
-        counts that there are not; so does the future for parameters or gradients that are no numbers.
+        **Raises:** `ValueError` in words for a loop of one's own, for a run that has not begun or diverged, and for
+        modes and counts that there are not; so does the future for parameters or gradients that are no numbers.
         """
         settings = run.settings
         modes, counts = checked_modes(settings, modes), checked_counts(settings, counts)
         if not len(run.log):
             raise ValueError("This run has not begun yet, so that there is no gradient. Wait until training begins.")
+        if run.state == "diverged" and (epoch is None or epoch >= run.epoch):
+            raise ValueError(DIVERGED.format(epoch=run.epoch))
         most = max(*counts, int(run.log.read()["next_iterations"].max()), settings.largest_iterations)
 
         def compute() -> GradientLab:

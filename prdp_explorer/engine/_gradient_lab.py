@@ -26,6 +26,11 @@ from ._settings import RunSettings, unsuited_combination
 COUNTS = 8
 """Values of K that are compared, about, if a person names none."""
 
+DIVERGED = (
+    "What there is after epoch {epoch} is not finite, so that no gradient can be compared: the run diverged. Look at "
+    "an earlier epoch, or start a run with a smaller learning rate."
+)
+
 _MEASURED = ("norm", "error", "turned")
 
 
@@ -159,10 +164,7 @@ class GradientProbe:
         """
         leaves = self._converged.fitting(parameters.leaves)
         if not all(np.isfinite(leaf).all() for leaf in leaves):
-            raise ValueError(
-                f"The parameters after epoch {parameters.epoch} are not finite, so that there is no gradient: the run "
-                "diverged. Look at an earlier epoch, or start a run with a smaller learning rate."
-            )
+            raise ValueError(DIVERGED.format(epoch=parameters.epoch))
         began = time.perf_counter()
         placed = self._converged.place(leaves)
         reference, length = self._converged(placed, self._many)
