@@ -7,6 +7,7 @@ from typing import Any
 
 from ..problems import Problem
 from ..refinement import AbstractController
+from ._gradient_lab import DIVERGED, GradientLab, GradientProbe, checked_counts, checked_modes, iterations_now
 from ._kept import forked, play_full_physics_beside, recordings_of, replayed, resumed, reuse_twin, role
 from ._recorder import Recorder
 from ._rollouts import Parameters, Rollout, kept_parameters, roll_out, rollout_steps
@@ -165,8 +166,45 @@ class Engine:
         """
         steps = rollout_steps(run.settings.problem, steps)
 
-        def compute() -> Rollout:
-            return roll_out(run.settings, self._parameters(run, epoch), sample, steps)
+        return self._worker.request(lambda: roll_out(run.settings, self._parameters(run, epoch), sample, steps))
+
+    def gradient_lab(
+        self,
+        run: Run,
+        *,
+        modes: Sequence[str] | None = None,
+        counts: Sequence[int] | None = None,
+        epoch: int | None = None,
+    ) -> Future[GradientLab]:
+        """Compare gradients of a run's training loss, by differentiation mode and by K, with the converged one.
+
+        On the first batch of the training data, with what is at hand of the run as for `rollout`. Converged means that
+        the run's solver goes on to rounding, in the primal and in the adjoint. Computed in a thread of its own; while
+        it computes, not while it compiles, the run's race waits and commands still act, so that neither disturbs the
+        other's seconds. Training is the same to the last bit with and without.
+
+        **Arguments:**
+
+        - `modes`: by name; None for all that the problem offers for the run's solver.
+        - `counts`: values of K; None for about 8 from 1 to K_full. K of now is always among those compared.
+        - `epoch`: the last that the model may have seen; None for as many as there are.
+
+        **Raises:** `ValueError` in words for a loop of one's own, for a run that has not begun or diverged, and for
+        modes and counts that there are not; so does the future for parameters or gradients that are no numbers.
+        """
+        settings = run.settings
+        modes, counts = checked_modes(settings, modes), checked_counts(settings, counts)
+        if not len(run.log):
+            raise ValueError("This run has not begun yet, so that there is no gradient. Wait until training begins.")
+        if run.state == "diverged" and (epoch is None or epoch >= run.epoch):
+            raise ValueError(DIVERGED.format(epoch=run.epoch))
+        most = max(*counts, int(run.log.read()["next_iterations"].max()), settings.largest_iterations)
+
+        def compute() -> GradientLab:
+            probe = GradientProbe(settings, modes, most)
+            with run.race.held():
+                parameters = self._parameters(run, epoch)
+                return probe.measure(parameters, counts, iterations_now(run.log, parameters.epoch))
 
         return self._worker.request(compute)
 
@@ -197,7 +235,7 @@ class Engine:
         return self._worker.request(lambda: look_at_system(run, self._parameters(run, None), names, iterations, sample))
 
     def _parameters(self, run: Run, epoch: int | None) -> Parameters:
-        """A run's parameters up to an epoch (None: now), as far as they are at hand."""
+        """The parameters of a run now, or the newest that were kept up to an epoch."""
         now = self._worker.parameters(run) if epoch is None or epoch >= run.epoch else None
         store = None if self.recorder is None else self.recorder.store
         return kept_parameters(run, epoch, store) if now is None else Parameters(*now)
