@@ -1,0 +1,37 @@
+"""The tab of the labs: why coarse physics suffices, and when it does not, of the race that is shown."""
+
+import panel as pn
+
+from ..engine import Engine
+from ._gradient_lab import GradientLabView
+from ._shown import Shown
+from ._solver_lab import SolverLabView
+
+
+class Labs(pn.viewable.Viewer):
+    """What the solver makes of the system of now, and what that makes of the gradient.
+
+    **Arguments:**
+
+    - `engine`: computes both in the background.
+    """
+
+    def __init__(self, engine: Engine):
+        super().__init__()
+        self.solver, self.gradient = SolverLabView(engine.solver_lab), GradientLabView(engine.gradient_lab)
+        self._layout = pn.Column(
+            self.solver, self.gradient, sizing_mode="stretch_width", margin=0, styles={"row-gap": "10px"}
+        )
+
+    def __panel__(self) -> pn.Column:
+        return self._layout
+
+    def look_at(self, shown: Shown) -> None:
+        """Show another race, or none."""
+        self.solver.look_at(shown)
+        self.gradient.look_at(shown)
+
+    def update(self) -> None:
+        """Show what was computed since, and ask for what is due."""
+        self.solver.update()
+        self.gradient.update()
