@@ -89,7 +89,7 @@ class Explorer(Live):
             "Why": lambda: Why(self.engine, self._pointer, self.fork),
             "Fields": lambda: Fields(self.engine.rollout, self._pointer),
             "Kept runs": self._make_runs,
-            "Labs": lambda: Labs(self.engine),
+            "Labs": lambda: Labs(self.engine, lambda: self.controls.settings()[PRDP_LABEL]),
         }
         self.views: dict[str, Any] = {}
         self._looked: dict[str, Shown] = {}

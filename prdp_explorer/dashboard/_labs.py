@@ -1,26 +1,36 @@
 """The tab of the labs: why coarse physics suffices, and when it does not, of the race that is shown."""
 
+from collections.abc import Callable
+
 import panel as pn
 
-from ..engine import Engine
+from ..engine import Engine, RunSettings
 from ._gradient_lab import GradientLabView
+from ._predicted import PredictedSaving
 from ._shown import Shown
 from ._solver_lab import SolverLabView
 
 
 class Labs(pn.viewable.Viewer):
-    """What the solver makes of the system of now, and what that makes of the gradient.
+    """What refinement will save, what the solver makes of the system of now, and what that makes of the gradient.
 
     **Arguments:**
 
-    - `engine`: computes both in the background.
+    - `engine`: computes all in the background.
+    - `get`: gives the settings of PRDP as they are set; may raise `ValueError` in words.
     """
 
-    def __init__(self, engine: Engine):
+    def __init__(self, engine: Engine, get: Callable[[], RunSettings]):
         super().__init__()
+        self.predicted = PredictedSaving(engine.predict, get)
         self.solver, self.gradient = SolverLabView(engine.solver_lab), GradientLabView(engine.gradient_lab)
         self._layout = pn.Column(
-            self.solver, self.gradient, sizing_mode="stretch_width", margin=0, styles={"row-gap": "10px"}
+            self.predicted,
+            self.solver,
+            self.gradient,
+            sizing_mode="stretch_width",
+            margin=0,
+            styles={"row-gap": "10px"},
         )
 
     def __panel__(self) -> pn.Column:
@@ -33,5 +43,6 @@ class Labs(pn.viewable.Viewer):
 
     def update(self) -> None:
         """Show what was computed since, and ask for what is due."""
+        self.predicted.update()
         self.solver.update()
         self.gradient.update()

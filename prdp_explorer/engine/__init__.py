@@ -23,6 +23,7 @@ from ._matching import is_full_physics as is_full_physics
 from ._portable import export_run as export_run
 from ._portable import import_runs as import_runs
 from ._portable import written_whole as written_whole
+from ._prediction import Prediction as Prediction
 from ._programs import forget_programs as forget_programs
 from ._python import command_line as command_line
 from ._python import edits_in as edits_in

@@ -9,6 +9,7 @@ from ..problems import Problem
 from ..refinement import AbstractController
 from ._gradient_lab import DIVERGED, GradientLab, GradientProbe, checked_counts, checked_modes, iterations_now
 from ._kept import forked, play_full_physics_beside, recordings_of, replayed, resumed, reuse_twin, role
+from ._prediction import Prediction, predict
 from ._recorder import Recorder
 from ._rollouts import Parameters, Rollout, kept_parameters, roll_out, rollout_steps
 from ._run import FAIRNESS, Race, Run, checked_pace
@@ -321,6 +322,16 @@ class Engine:
         moved = replayed(race.recordings, epoch, race.pace, self._worker.notify)
         moved.id, moved.paused = race.id, paused
         return self.enter(moved)
+
+    def predict(self, settings: RunSettings) -> Future[Prediction]:
+        """Measure in a moment what an epoch costs on this machine, and so what refinement will save, before it starts.
+
+        Computed in a thread of its own; what is trained meanwhile takes part of the machine, and so of the figures.
+
+        **Raises:** `ValueError` in words, from the future as well, for a loop of one's own and for tolerances.
+        """
+        runs = [] if self.recorder is None else self.store.runs()
+        return self._worker.request(lambda: predict(settings, runs))
 
     def what_if(self, run: Run, changes: Mapping[str, Any]) -> Future[WhatIf]:
         """What a run's controller would have decided with other values, on the history that the run has so far.

@@ -42,3 +42,18 @@ def test_a_loop_of_ones_own_has_neither_and_is_told_so(engine: Engine):
     assert "only its author's code" in labs.solver._status.object
     assert labs.gradient.compare_now.disabled
     explorer.close()
+
+
+def test_the_saving_is_predicted_for_what_is_set(engine: Engine, told: list[str]):
+    explorer = Explorer("poisson-1", engine=engine)
+    labs = opened(explorer)
+    click(labs.predicted.measure)
+    assert labs.predicted.measure.disabled and "Measuring" in labs.predicted._told.object
+    tick_until(explorer, lambda: labs.predicted.prediction is not None)
+    words = labs.predicted._told.object
+    assert "poisson-1, live: an epoch costs" in words and "of the seconds</b>" in words
+    assert not labs.predicted.measure.disabled
+    explorer.controls.refines.value = "prdp-tolerance"
+    click(labs.predicted.measure)
+    tick_until(explorer, lambda: "What a tolerance will cost" in labs.predicted._told.object)
+    explorer.close()
