@@ -9,6 +9,7 @@ from ._gradient_lab import GradientLabView
 from ._predicted import PredictedSaving
 from ._shown import Shown
 from ._solver_lab import SolverLabView
+from ._theme import tab_grid
 
 
 class Labs(pn.viewable.Viewer):
@@ -24,14 +25,8 @@ class Labs(pn.viewable.Viewer):
         super().__init__()
         self.predicted = PredictedSaving(engine.predict, get)
         self.solver, self.gradient = SolverLabView(engine.solver_lab), GradientLabView(engine.gradient_lab)
-        self._layout = pn.Column(
-            self.predicted,
-            self.solver,
-            self.gradient,
-            sizing_mode="stretch_width",
-            margin=0,
-            styles={"row-gap": "10px"},
-        )
+        cards = tab_grid((self.predicted, {}), (self.solver, {}))
+        self._layout = pn.Column(cards, self.gradient, sizing_mode="stretch_width", margin=0)
 
     def __panel__(self) -> pn.Column:
         return self._layout
