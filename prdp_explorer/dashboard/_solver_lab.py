@@ -52,7 +52,7 @@ _COMPUTING = "Computing; the first look at a scenario is compiled, which takes s
 _LOOP = "A loop of one's own has no system here: only its author's code makes it and solves it."
 _ABOUT = (
     "The linear system A x = b of the first inner solve, for one training sample and the parameters of now. How far K "
-    "iterations get, how far they would get with another solver, and how many a tolerance would need."
+    "iterations get, how far they would get with another solver, and the K that a tolerance of the residual needs."
 )
 
 logger = logging.getLogger(__name__)
@@ -168,6 +168,7 @@ class SolverLabView(pn.viewable.Viewer):
         if self._asked is not None:
             self._asked.cancel()
         self._asked = self._asked_for = None
+        self.again.loading = False
         if not same:
             self.lab = None
             self._drawn.visible = False
@@ -355,7 +356,7 @@ def _rate(found: Convergence) -> str:
 
 def _table_html(lab: SolverLab, found: Sequence[Convergence]) -> str:
     heads = ["solver", "rate per iteration", f"residual at K = {lab.iterations}", f"error at K = {lab.iterations}"]
-    heads += [f"K for residual {_number_as_power(tolerance)}" for tolerance in TOLERANCES]
+    heads += [f"K for {_number_as_power(tolerance)}" for tolerance in TOLERANCES]
     rows = [
         [each.solver, _rate(each), *map(_number, each.at(lab.iterations)), *(_predicted(each, t) for t in TOLERANCES)]
         for each in found
