@@ -101,12 +101,16 @@ _SWATCHES = {
 }
 
 
+_SWATCHES["x"] = _SWATCHES["cross"]  # as Bokeh calls its marker
+
+
 def legend(*entries: tuple[str, str, str]) -> pn.pane.HTML:
     """A legend as text below a plot: it wraps on narrow pages, hides no data, and can be read aloud.
 
     **Arguments:**
 
-    - `entries`: of each mark its kind (a key of `_SWATCHES`), its colour, and what it means.
+    - `entries`: of each mark its kind (a key of `_SWATCHES`, or several with spaces between), its colour, and what it
+      means.
     """
     return pn.pane.HTML(legend_html(*entries), sizing_mode="stretch_width", margin=0)
 
@@ -115,7 +119,7 @@ def legend_html(*entries: tuple[str, str, str]) -> str:
     """What `legend` shows."""
     items = "".join(
         '<li style="display:flex;align-items:center;gap:6px">'
-        f'<svg width="28" height="12" aria-hidden="true" style="flex:none">{_SWATCHES[kind].format(color)}</svg>'
+        f'<svg width="28" height="12" aria-hidden="true" style="flex:none">{_swatch(kind, color)}</svg>'
         f"<span>{html.escape(text)}</span></li>"
         for kind, color, text in entries
     )
@@ -125,6 +129,10 @@ def legend_html(*entries: tuple[str, str, str]) -> str:
     )
 
 
+def _swatch(kind: str, color: str) -> str:
+    return "".join(_SWATCHES[part] for part in kind.split()).format(color)
+
+
 def contender_heading() -> pn.pane.HTML:
     """A line above what belongs to one contender; `name_contender` says to which."""
     return pn.pane.HTML(sizing_mode="stretch_width", margin=(6, 8, 0, 8))
@@ -132,7 +140,7 @@ def contender_heading() -> pn.pane.HTML:
 
 def name_contender(heading: pn.pane.HTML, look: Look, text: str) -> None:
     """Change the words of a heading, after the contender's line and marker."""
-    swatch = (_SWATCHES[look.dash] + _SWATCHES[look.marker]).format(look.color)
+    swatch = _swatch(f"{look.dash} {look.marker}", look.color)
     heading.object = (
         '<div style="display:flex;align-items:center;gap:8px;font-size:14px;line-height:1.5">'
         f'<svg width="28" height="12" aria-hidden="true" style="flex:none">{swatch}</svg>'

@@ -9,6 +9,7 @@ from ._explore import Session as Session
 from ._explore import explore as explore
 from ._from_json import is_known as is_known
 from ._from_json import settings_from_json as settings_from_json
+from ._gradient_lab import GradientLab as GradientLab
 from ._log import RECORD as RECORD
 from ._log import Checkpoint as Checkpoint
 from ._log import Event as Event
@@ -22,6 +23,7 @@ from ._matching import is_full_physics as is_full_physics
 from ._portable import export_run as export_run
 from ._portable import import_runs as import_runs
 from ._portable import written_whole as written_whole
+from ._prediction import Prediction as Prediction
 from ._programs import forget_programs as forget_programs
 from ._python import command_line as command_line
 from ._python import edits_in as edits_in
@@ -42,6 +44,8 @@ from ._settings import RunSettings as RunSettings
 from ._settings import not_offered as not_offered
 from ._settings import settings_for as settings_for
 from ._settings import unsuited_combination as unsuited_combination
+from ._solver_lab import Convergence as Convergence
+from ._solver_lab import SolverLab as SolverLab
 from ._store import RESUMABLE as RESUMABLE
 from ._store import STORE_VARIABLE as STORE_VARIABLE
 from ._store import Store as Store

@@ -7,12 +7,15 @@ from typing import Any
 
 from ..problems import Problem
 from ..refinement import AbstractController
+from ._gradient_lab import DIVERGED, GradientLab, GradientProbe, checked_counts, checked_modes, iterations_now
 from ._kept import forked, play_full_physics_beside, recordings_of, replayed, resumed, reuse_twin, role
+from ._prediction import Prediction, predict
 from ._recorder import Recorder
 from ._rollouts import Parameters, Rollout, kept_parameters, roll_out, rollout_steps
 from ._run import FAIRNESS, Race, Run, checked_pace
 from ._schema import StoreError
 from ._settings import RunSettings, settings_for
+from ._solver_lab import SolverLab, checked_request, look_at_system
 from ._store import Store
 from ._what_if import WhatIf, decide, history_of, other_controller
 from ._worker import Worker
@@ -164,13 +167,79 @@ class Engine:
         """
         steps = rollout_steps(run.settings.problem, steps)
 
-        def compute() -> Rollout:
-            now = self._worker.parameters(run) if epoch is None or epoch >= run.epoch else None
-            store = None if self.recorder is None else self.recorder.store
-            parameters = kept_parameters(run, epoch, store) if now is None else Parameters(*now)
-            return roll_out(run.settings, parameters, sample, steps)
+        return self._worker.request(lambda: roll_out(run.settings, self._parameters(run, epoch), sample, steps))
+
+    def gradient_lab(
+        self,
+        run: Run,
+        *,
+        modes: Sequence[str] | None = None,
+        counts: Sequence[int] | None = None,
+        epoch: int | None = None,
+    ) -> Future[GradientLab]:
+        """Compare gradients of a run's training loss, by differentiation mode and by K, with the converged one.
+
+        On the first batch of the training data, with what is at hand of the run as for `rollout`. Converged means that
+        the run's solver goes on to rounding, in the primal and in the adjoint. Computed in a thread of its own; while
+        it computes, not while it compiles, the run's race waits and commands still act, so that neither disturbs the
+        other's seconds. Training is the same to the last bit with and without.
+
+        **Arguments:**
+
+        - `modes`: by name; None for all that the problem offers for the run's solver.
+        - `counts`: values of K; None for about 8 from 1 to K_full. K of now is always among those compared.
+        - `epoch`: the last that the model may have seen; None for as many as there are.
+
+        **Raises:** `ValueError` in words for a loop of one's own, for a run that has not begun or diverged, and for
+        modes and counts that there are not; so does the future for parameters or gradients that are no numbers.
+        """
+        settings = run.settings
+        modes, counts = checked_modes(settings, modes), checked_counts(settings, counts)
+        if not len(run.log):
+            raise ValueError("This run has not begun yet, so that there is no gradient. Wait until training begins.")
+        if run.state == "diverged" and (epoch is None or epoch >= run.epoch):
+            raise ValueError(DIVERGED.format(epoch=run.epoch))
+        most = max(*counts, int(run.log.read()["next_iterations"].max()), settings.largest_iterations)
+
+        def compute() -> GradientLab:
+            probe = GradientProbe(settings, modes, most)
+            with run.race.held():
+                parameters = self._parameters(run, epoch)
+                return probe.measure(parameters, counts, iterations_now(run.log, parameters.epoch))
 
         return self._worker.request(compute)
+
+    def solver_lab(
+        self,
+        run: Run,
+        *,
+        solvers: Sequence[str] | None = None,
+        iterations: int | None = None,
+        sample: int = 0,
+    ) -> Future[SolverLab]:
+        """Look at the linear system that a run solves now: residual and error by iteration, and rates, of any solver.
+
+        The system is that of the first inner solve of the training loss for one sample, with the parameters of the run
+        now, or the newest that were kept. Computed in a thread of its own, in double precision if the problem goes
+        along with that; nothing of the training is touched. The first of a problem is compiled.
+
+        **Arguments:**
+
+        - `solvers`: names out of those that suit the problem; None for the run's own.
+        - `iterations`: up to which K the curves go, 1 to 2000; None for twice full physics, or what K asks for.
+        - `sample`: the number of the training sample, from 0.
+
+        **Raises:** `ValueError` in words for a loop of one's own and for what cannot be asked for; so does the future
+        for a loss that makes no inner solve through `solve(operator, b)`, and for a system that is not finite.
+        """
+        names = checked_request(run.settings, solvers, iterations)
+        return self._worker.request(lambda: look_at_system(run, self._parameters(run, None), names, iterations, sample))
+
+    def _parameters(self, run: Run, epoch: int | None) -> Parameters:
+        """The parameters of a run now, or the newest that were kept up to an epoch."""
+        now = self._worker.parameters(run) if epoch is None or epoch >= run.epoch else None
+        store = None if self.recorder is None else self.recorder.store
+        return kept_parameters(run, epoch, store) if now is None else Parameters(*now)
 
     def drive(self, settings: RunSettings, wake: Callable[[], None]) -> Race:
         """A race of one run that a loop of a person's own advances; it takes part from `enter` on (for `explore`).
@@ -253,6 +322,16 @@ class Engine:
         moved = replayed(race.recordings, epoch, race.pace, self._worker.notify)
         moved.id, moved.paused = race.id, paused
         return self.enter(moved)
+
+    def predict(self, settings: RunSettings) -> Future[Prediction]:
+        """Measure in a moment what an epoch costs on this machine, and so what refinement will save, before it starts.
+
+        Computed in a thread of its own; what is trained meanwhile takes part of the machine, and so of the figures.
+
+        **Raises:** `ValueError` in words, from the future as well, for a loop of one's own and for tolerances.
+        """
+        runs = [] if self.recorder is None else self.store.runs()
+        return self._worker.request(lambda: predict(settings, runs))
 
     def what_if(self, run: Run, changes: Mapping[str, Any]) -> Future[WhatIf]:
         """What a run's controller would have decided with other values, on the history that the run has so far.

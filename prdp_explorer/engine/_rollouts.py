@@ -4,6 +4,7 @@ import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -87,6 +88,18 @@ def kept_parameters(run: Run, epoch: int | None, store: Store | None) -> Paramet
     return Parameters(0, jax.device_get(jax.tree.leaves(initial)))
 
 
+def fitted(expected: Any, leaves: Sequence[np.ndarray]) -> Any:
+    """Parameters of the shapes expected, from the leaves of a checkpoint, which begins with them.
+
+    **Raises:** `ValueError` in words for leaves of other shapes.
+    """
+    shapes, structure = jax.tree.flatten(expected)
+    leaves = leaves[: len(shapes)]
+    if [(leaf.shape, leaf.dtype) for leaf in shapes] != [(leaf.shape, leaf.dtype) for leaf in leaves]:
+        raise ValueError("The checkpoint does not fit this scenario: its arrays have other shapes.")
+    return jax.tree.unflatten(structure, leaves)
+
+
 def _stored(store: Store, run_id: str, parent: tuple[str, int] | None, epoch: int) -> Checkpoint | None:
     """The newest checkpoint up to an epoch of a run, or of what it was forked from."""
     while True:
@@ -159,17 +172,14 @@ class _Programs:
 
     def run(self, leaves: Sequence[np.ndarray], sample: int) -> tuple[dict[str, np.ndarray], float]:
         """The fields by name, and the seconds that what the model makes took."""
-        expected, structure = jax.tree.flatten(self._parameters)
-        leaves = leaves[: len(expected)]  # a checkpoint begins with the parameters
-        if [(leaf.shape, leaf.dtype) for leaf in expected] != [(leaf.shape, leaf.dtype) for leaf in leaves]:
-            raise ValueError("The checkpoint does not fit this scenario: its arrays have other shapes.")
+        parameters = fitted(self._parameters, leaves)
         arguments = self._validation, np.int32(sample)
         if sample not in self._truths:
             while len(self._truths) >= _TRUTHS_KEPT:
                 del self._truths[next(iter(self._truths))]
             self._truths[sample] = [*jax.device_get(self._others(*arguments))]
         began = time.perf_counter()
-        made = jax.device_get(self._of_model(jax.tree.unflatten(structure, leaves), *arguments))
+        made = jax.device_get(self._of_model(parameters, *arguments))
         seconds = time.perf_counter() - began
         *before, truth = self._truths[sample]
         return dict(zip(self._names, (*before, made, truth), strict=True)), seconds

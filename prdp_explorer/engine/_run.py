@@ -1,10 +1,11 @@
 """Runs and races as a person holds them: settings, a log, and commands. The engine's thread does the work."""
 
+import contextlib
 import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -248,6 +249,8 @@ class Race:
         self.checkpoint_due = 0.0
         self.watchers = 0
         self.unwatched_since: float | None = None
+        self.holds: deque[None] = deque()  # of those for whom it is held back
+        self.calls = threading.Lock()  # held by what computes for it: a call of the worker, or who holds it back
 
     @property
     def active(self) -> list[Run]:
@@ -301,6 +304,17 @@ class Race:
         self.fairness = fairness
         self.due = 0.0
         self.wake()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the contenders back from the end of their current call on (for the engine); commands still act."""
+        self.holds.append(None)  # first, so that no further call begins while this waits
+        try:
+            with self.calls:
+                yield
+        finally:
+            self.holds.pop()
+            self.wake()
 
     def watch(self) -> "Watch":
         """Say that somebody looks at this race. When the last watch is closed the race is paused."""

@@ -47,7 +47,7 @@ class Training:
         self.room = settings.largest_iterations
         began = time.perf_counter()
         self._controller = settings.build_controller()
-        self._trainer = _trainer(settings)
+        self._trainer = trainer_of(settings)
         self._steering = self._steer()
         self._programs, compiled = programs_for(self._trainer, self._steering)
         self._state = jax.block_until_ready(self._programs.init(np.uint32(settings.seed), self._steering))
@@ -107,7 +107,7 @@ class Training:
 
     def compile_for(self, changes: Mapping[str, Any]) -> None:
         """Compile what `adjust` will need for a new mode or solver; any thread may, while training goes on."""
-        programs, compiled = programs_for(_trainer(self.settings.changed(changes)), self._steering)
+        programs, compiled = programs_for(trainer_of(self.settings.changed(changes)), self._steering)
         if compiled:
             self.compilations += 1
             self.seconds["compile"] += programs.compile_seconds
@@ -120,7 +120,7 @@ class Training:
         self.settings = self.settings.changed(changes)
         if COMPILED & changes.keys():
             self.room = self.settings.largest_iterations
-            self._trainer = _trainer(self.settings)
+            self._trainer = trainer_of(self.settings)
             self._programs, _ = programs_for(self._trainer, self._steering)
         self._controller = self.settings.build_controller()
         self._steering = self._steer()
@@ -190,13 +190,18 @@ class Training:
         return self._trainer.model(self._state.parameters)
 
     def _steer(self) -> Steering:
-        controller = self._controller
-        if type(controller) in AnyController.kinds:
-            controller = AnyController.of(controller)
-        return Steering(controller, jnp.asarray(np.asarray(self.settings.learning_rate, jnp.result_type(float))))
+        return steering_of(self._controller, self.settings.learning_rate)
 
 
-def _trainer(settings: RunSettings) -> Trainer:
+def steering_of(controller: AbstractController, learning_rate: float) -> Steering:
+    """What a person may change between two calls, in the form that compiled programs share where they can."""
+    if type(controller) in AnyController.kinds:
+        controller = AnyController.of(controller)
+    return Steering(controller, jnp.asarray(np.asarray(learning_rate, jnp.result_type(float))))
+
+
+def trainer_of(settings: RunSettings) -> Trainer:
+    """The pure functions of a run with these settings."""
     return Trainer(settings.problem, settings.build_solver(), settings.build_differentiation(), settings.metric)
 
 

@@ -175,11 +175,15 @@ class Worker:
                     with self._failing(run):
                         self._take_commands(run)
                 if race.ready:
-                    self._advance(race)
+                    self._advance_unless_held(race)
 
     def _seconds_to_next(self) -> float | None:
         """How long nothing needs doing; None for until somebody asks for something."""
-        times = [race.due for race in self.races.values() if race.ready and (race.steps or not race.paused)]
+        times = [
+            race.due
+            for race in self.races.values()
+            if race.ready and not race.holds and (race.steps or not race.paused)
+        ]
         times += [
             race.unwatched_since + self._keep_seconds
             for race in self.races.values()
@@ -212,6 +216,17 @@ class Worker:
             if run.kept:
                 run.log.add_event(Event(run.epoch + 1, "resumed", message=f"Resumed after epoch {run.epoch}."))
             run.enter("queued", "Compiled, about to train.")
+
+    def _advance_unless_held(self, race: Race) -> None:
+        """Advance a race, unless something else computes for it; then it can be paused all the same."""
+        # Whoever holds it waits for the end of a call. The worker waits for nobody: other races go on.
+        if not race.holds and race.calls.acquire(blocking=False):
+            try:
+                self._advance(race)
+            finally:
+                race.calls.release()
+        elif race.paused and not race.steps:
+            self._rest(race.active)
 
     def _advance(self, race: Race) -> None:
         """If a race is due, run one call of each contender."""

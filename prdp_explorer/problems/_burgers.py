@@ -100,6 +100,7 @@ BURGERS_1D = Scenario(
         "implicit, and detached to see what is lost without. Physics is cheap in one dimension, so look at the "
         "iterations rather than at the seconds."
     ),
+    shares={"live": 0.32, "paper": 0.32},
     presets={
         "live": BurgersEmulator(
             num_points=64,

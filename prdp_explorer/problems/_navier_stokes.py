@@ -197,6 +197,7 @@ NAVIER_STOKES_2D = Scenario(
         "improving. Most of the seconds are saved, not just the iterations. Look at the vorticity before and after the "
         "correction, and at what is left of the target."
     ),
+    shares={"live": 0.17},
     presets={
         "live": NavierStokesCorrector(
             fine_points=49,

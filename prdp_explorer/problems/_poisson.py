@@ -106,6 +106,7 @@ POISSON_1 = Scenario(
         "twentieth of them already gives a gradient of the right sign. Watch K follow the error down; unlike with a "
         "network, exactness matters in the end, so K goes all the way."
     ),
+    shares={"live": 0.53, "paper": 0.53},
     presets={"live": _one, "paper": _one},
     chosen=(),
 )
@@ -120,6 +121,7 @@ POISSON_3 = Scenario(
         "waits for more physics. The slow one sets the pace of learning, too, since a frequency i enters the field "
         "with 1/i²."
     ),
+    shares={"live": 0.80, "paper": 0.80},
     presets={"live": _three, "paper": _three},
     chosen=(
         "θ starts at (5, -4, 3) and the true one is (2, 1, -1.5); 1500 steps, since the third amplitude learns at a "

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -147,6 +147,8 @@ class Scenario:
     - `teaches`: a paragraph on what it teaches.
     - `presets`: problems by preset name.
     - `chosen`: what is this project's choice rather than published, a sentence each.
+    - `shares`: by preset, the share of full physics' inner iterations that its own refinement usually spends, as
+      measured before (docs/results.md).
     - `place`: where a problem of one's own is written, "FILE.py:NAME" or "package.module:NAME", if that is known.
     """
 
@@ -156,4 +158,5 @@ class Scenario:
     teaches: str
     presets: Mapping[str, Problem]
     chosen: tuple[str, ...]
+    shares: Mapping[str, float] = field(default_factory=dict)
     place: str | None = None

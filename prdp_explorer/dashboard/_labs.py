@@ -1,0 +1,43 @@
+"""The tab of the labs: why coarse physics suffices, and when it does not, of the race that is shown."""
+
+from collections.abc import Callable
+
+import panel as pn
+
+from ..engine import Engine, RunSettings
+from ._gradient_lab import GradientLabView
+from ._predicted import PredictedSaving
+from ._shown import Shown
+from ._solver_lab import SolverLabView
+from ._theme import tab_grid
+
+
+class Labs(pn.viewable.Viewer):
+    """What refinement will save, what the solver makes of the system of now, and what that makes of the gradient.
+
+    **Arguments:**
+
+    - `engine`: computes all in the background.
+    - `get`: gives the settings of PRDP as they are set; may raise `ValueError` in words.
+    """
+
+    def __init__(self, engine: Engine, get: Callable[[], RunSettings]):
+        super().__init__()
+        self.predicted = PredictedSaving(engine.predict, get)
+        self.solver, self.gradient = SolverLabView(engine.solver_lab), GradientLabView(engine.gradient_lab)
+        cards = tab_grid((self.predicted, {}), (self.solver, {}))
+        self._layout = pn.Column(cards, self.gradient, sizing_mode="stretch_width", margin=0)
+
+    def __panel__(self) -> pn.Column:
+        return self._layout
+
+    def look_at(self, shown: Shown) -> None:
+        """Show another race, or none."""
+        self.solver.look_at(shown)
+        self.gradient.look_at(shown)
+
+    def update(self) -> None:
+        """Show what was computed since, and ask for what is due."""
+        self.predicted.update()
+        self.solver.update()
+        self.gradient.update()

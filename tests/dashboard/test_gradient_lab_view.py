@@ -1,0 +1,331 @@
+"""The gradient lab: what it asks for and when, and what it shows of the answers."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from bokeh.models import ColumnDataSource
+from dashboard_helpers import click, columns, extent, made_up_race, made_up_rows
+
+from prdp_explorer import Engine, Race, Run
+from prdp_explorer.dashboard import _gradient_lab
+from prdp_explorer.dashboard._gradient_lab import MODE_LOOKS, GradientLabView
+from prdp_explorer.dashboard._shown import Shown
+from prdp_explorer.dashboard._theme import FULL_LABEL, NEUTRAL_COLOR, PRDP_LABEL
+from prdp_explorer.engine import GradientLab
+from prdp_explorer.engine._loop import loop_settings
+from prdp_explorer.solvers import DIFFERENTIATIONS
+
+COUNTS = (1, 3, 10, 25)
+
+
+class Answering:
+    """Takes the place of the engine: keeps what was asked, and answers when it is told to."""
+
+    def __init__(self):
+        self.asked: list[tuple[Run, Sequence[str] | None, Sequence[int] | None, Future[GradientLab]]] = []
+        self.refusal: str | None = None
+
+    def __call__(
+        self, run: Run, *, modes: Sequence[str] | None = None, counts: Sequence[int] | None = None
+    ) -> Future[GradientLab]:
+        if self.refusal is not None:
+            raise ValueError(self.refusal)
+        future: Future[GradientLab] = Future()
+        self.asked.append((run, modes, counts, future))
+        return future
+
+    def answer(self, scale: float = 1.0, seconds: float = 0.04) -> None:
+        """Answer what is open: 1 - cosine is 10^-K, more in each mode; the last mode gives no gradient at all."""
+        for run, modes, counts, future in self.asked:
+            if future.done():
+                continue
+            modes = DIFFERENTIATIONS if modes is None else tuple(modes)
+            counts = COUNTS if counts is None else (3,)
+            turned = scale * np.outer(1 + np.arange(len(modes)), 10.0 ** -np.array(counts, float))
+            error, norm = np.sqrt(turned), np.ones_like(turned)
+            if "detached" in modes:
+                turned[-1], error[-1], norm[-1] = np.nan, 1, 0
+            future.set_result(GradientLab(run.epoch, 3, modes, counts, turned, error, norm, 1.0, seconds))
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> Answering:
+    monkeypatch.setattr(_gradient_lab, "SHARE", np.inf)
+    return Answering()
+
+
+@pytest.fixture
+def race() -> Race:
+    race = made_up_race()
+    for run in race.runs.values():
+        run.log.append(made_up_rows(0, 6))
+        run.seconds = {"setup": 0.0, "compile": 0.0, "train": 4.1}
+    return race
+
+
+def lab_of(answering: Answering, race: Race) -> GradientLabView:
+    view = GradientLabView(answering)
+    view.look_at(Shown(race, kept=False))
+    view.update()
+    return view
+
+
+def source(view: GradientLabView, mode: str) -> dict[str, Any]:
+    return columns(view._by_count.sources[mode])
+
+
+def history(view: GradientLabView) -> dict[str, Any]:
+    return columns(cast(ColumnDataSource, view._over_epochs.source))
+
+
+def compared(view: GradientLabView, answering: Answering, **choices: float) -> None:
+    click(view.compare_now)
+    answering.answer(**choices)
+    view.update()
+
+
+def at_once(view: GradientLabView, answering: Answering) -> None:
+    """A rhythm that is always due."""
+    view.rhythm.value = 1e-9
+    view.update()
+    answering.answer()
+    view.update()
+
+
+class TestAsking:
+    def test_nothing_before_a_person_wants_it(self, answering: Answering, race: Race):
+        view = lab_of(answering, race)
+        assert not answering.asked
+        assert "Compare gradients now" in view._status.object
+        assert not view._compared.visible
+        assert not view._over_epochs.view.visible
+
+    def test_all_modes_of_the_contender_shown(self, answering: Answering, race: Race):
+        view = lab_of(answering, race)
+        click(view.compare_now)
+        assert [(run.label, modes, counts) for run, modes, counts, _ in answering.asked] == [(PRDP_LABEL, None, None)]
+        assert "Computing" in view._status.object
+        view.update()
+        assert len(answering.asked) == 1
+        answering.answer()
+        view.update()
+        assert view._compared.visible
+        assert not view._status.visible
+        view.contender.value = 1
+        assert not view._compared.visible
+        click(view.compare_now)
+        assert answering.asked[-1][0].label == FULL_LABEL
+
+    def test_the_rhythm_asks_for_the_gradient_that_trains_when_there_is_a_new_one(
+        self, answering: Answering, race: Race
+    ):
+        view = lab_of(answering, race)
+        at_once(view, answering)
+        assert [(run.label, modes, counts) for run, modes, counts, _ in answering.asked] == [
+            (PRDP_LABEL, ("implicit",), ())
+        ]
+        view.update()
+        assert len(answering.asked) == 1
+        race.runs[PRDP_LABEL].log.append(made_up_rows(6, 3))
+        view.update()
+        assert len(answering.asked) == 2
+        view.update()  # one at a time
+        assert len(answering.asked) == 2
+        answering.answer()
+        view.rhythm.value = 0.0
+        race.runs[PRDP_LABEL].log.append(made_up_rows(9, 3))
+        view.update()
+        assert len(answering.asked) == 2
+        assert list(history(view)["epoch"]) == [5, 8]
+
+    def test_the_rhythm_waits(self, answering: Answering, race: Race):
+        view = lab_of(answering, race)
+        view.rhythm.value = 1000.0
+        view.update()
+        answering.answer()
+        view.update()
+        race.runs[PRDP_LABEL].log.append(made_up_rows(6, 3))
+        view.update()
+        assert len(answering.asked) == 1
+
+    def test_slow_probes_take_a_share_of_the_time_at_most(
+        self, answering: Answering, race: Race, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(_gradient_lab, "SHARE", 0.2)
+        view = lab_of(answering, race)
+        view.rhythm.value = 1e-9
+        view.update()
+        answering.answer(seconds=200.0)
+        view.update()
+        race.runs[PRDP_LABEL].log.append(made_up_rows(6, 3))
+        view.update()
+        assert len(answering.asked) == 1
+        click(view.compare_now)  # a person does not wait
+        assert len(answering.asked) == 2
+
+    def test_what_is_wanted_meanwhile_comes_next(self, answering: Answering, race: Race):
+        view = lab_of(answering, race)
+        view.rhythm.value = 1e-9
+        view.update()
+        click(view.compare_now)
+        assert len(answering.asked) == 1
+        answering.answer()
+        view.update()
+        assert answering.asked[-1][1] is None
+        answering.answer()
+        view.update()
+        assert view._compared.visible
+        assert len(answering.asked) == 2
+
+    def test_before_training_it_waits(self, answering: Answering):
+        race = made_up_race()
+        view = lab_of(answering, race)
+        view.rhythm.value = 1e-9
+        view.update()
+        assert not answering.asked
+        assert view.compare_now.disabled
+        assert "when training begins" in view._status.object
+        race.runs[PRDP_LABEL].log.append(made_up_rows(0, 1))
+        view.update()
+        assert not view.compare_now.disabled
+
+    def test_a_loop_of_ones_own_says_why_there_is_none(self, answering: Answering):
+        race = Race({"mine": loop_settings("mine", full_iterations=5)}, None, lambda: None)
+        race.runs["mine"].log.append(made_up_rows(0, 6))
+        view = lab_of(answering, race)
+        assert view.compare_now.disabled
+        assert "A loop of one's own" in view._status.object.replace("&#x27;", "'")
+
+    def test_errors_are_told_as_text(self, answering: Answering, race: Race):
+        view = lab_of(answering, race)
+        click(view.compare_now)
+        answering.asked[0][-1].set_exception(ValueError("<b>no</b>"))
+        view.update()
+        assert "could not be compared. &lt;b&gt;no" in view._status.object
+        assert view._status.visible
+        answering.refusal = "<i>not</i> now"
+        click(view.compare_now)
+        assert "&lt;i&gt;not" in view._status.object
+        answering.refusal = None
+        compared(view, answering)
+        assert view._compared.visible
+
+    def test_an_answer_of_a_race_that_has_gone_is_dropped(self, answering: Answering, race: Race):
+        view = lab_of(answering, race)
+        click(view.compare_now)
+        view.look_at(Shown(made_up_race(), kept=False))
+        answering.answer()
+        view.update()
+        assert not view._compared.visible
+
+    def test_a_replay_that_is_moved_keeps_what_is_shown(self, answering: Answering, race: Race):
+        view = lab_of(answering, race)
+        compared(view, answering)
+        view.look_at(Shown(race, kept=False))
+        assert view._compared.visible
+
+
+class TestShowing:
+    def test_a_line_a_mode_by_count(self, answering: Answering, race: Race):
+        view = lab_of(answering, race)
+        compared(view, answering)
+        for row, mode in enumerate(DIFFERENTIATIONS[:-1]):
+            shown = source(view, mode)
+            assert list(shown["count"]) == list(COUNTS)
+            turned = (1 + row) * 10.0 ** -np.array(COUNTS, float)
+            np.testing.assert_allclose(shown["one_minus_cosine"][:3], turned[:3])
+            np.testing.assert_allclose(shown["cosine"], 1 - turned)
+            np.testing.assert_allclose(np.cos(np.radians(shown["angle"])), 1 - turned, atol=1e-12)
+            np.testing.assert_allclose(shown["relative_error"], np.maximum(np.sqrt(turned), 1e-8))
+        low, high = extent(view._by_count.ranges["one_minus_cosine"])
+        assert 1e-15 < low < 1e-13  # what is below rounding does not stretch it
+        assert 0.1 < high <= 10
+        assert all(span.location == 3 for span in view._by_count._now)
+
+    def test_no_gradient_at_all(self, answering: Answering, race: Race):
+        view = lab_of(answering, race)
+        compared(view, answering)
+        assert np.isnan(source(view, "detached")["one_minus_cosine"]).all()
+        assert list(source(view, "detached")["relative_error"]) == [1] * 4
+        legends = view._by_count.legends
+        assert "detached" not in legends["one_minus_cosine"].object
+        assert "detached: no gradient at all" in legends["relative_error"].object
+        assert "detached none" in view._by_count.summaries["one_minus_cosine"]._words
+
+    def test_modes_are_told_apart_by_colour_dash_and_shape(self, answering: Answering, race: Race):
+        assert list(MODE_LOOKS) == list(DIFFERENTIATIONS)
+        for part in zip(*MODE_LOOKS.values(), strict=True):
+            shapes = set(part)
+            assert len(shapes) >= len(MODE_LOOKS) - 1  # the last is dotted, too, and has no solve to lie with
+        assert len({look.marker for look in MODE_LOOKS.values()}) == len(MODE_LOOKS)
+        view = lab_of(answering, race)
+        compared(view, answering)
+        legend = view._by_count.legends["relative_error"].object
+        assert all(look.color in legend for look in MODE_LOOKS.values())
+        assert "implicit, of this run" in legend
+        assert NEUTRAL_COLOR in legend
+        assert "K of the run, 3" in legend
+
+    def test_modes_that_another_problem_does_not_offer_go(self, answering: Answering, race: Race):
+        view = lab_of(answering, race)
+        compared(view, answering)
+        click(view.compare_now)
+        few = np.full((1, 2), 0.1)
+        answering.asked[-1][-1].set_result(GradientLab(5, 1, ("unrolled",), (1, 2), few, few, few, 1.0, 0.1))
+        view.update()
+        assert list(source(view, "unrolled")["count"]) == [1, 2]
+        assert not len(source(view, "implicit")["count"])
+        assert "implicit" not in view._by_count.legends["relative_error"].object
+
+    def test_in_words(self, answering: Answering, race: Race):
+        view = lab_of(answering, race)
+        compared(view, answering)
+        assert "PRDP after epoch 5, when its K was 3" in view._subject.object
+        words = view._by_count.summaries["one_minus_cosine"]._words
+        assert words.startswith("1 − cosine at K of the run, 3: implicit 0.001 (2.6°), unrolled 0.002 (3.6°)")
+        assert "At K = 25: implicit 1e−25" in words
+
+    def test_what_probes_cost_is_told_apart(self, answering: Answering, race: Race):
+        view = lab_of(answering, race)
+        assert not view._costs.visible
+        compared(view, answering)
+        assert "1 probe took 0.04 s, not counted in the 4.1 s of training" in view._costs.object
+        at_once(view, answering)
+        assert "2 probes took 0.08 s" in view._costs.object
+        view.contender.value = 1
+        assert not view._costs.visible
+
+    def test_over_the_epochs(self, answering: Answering, race: Race):
+        view = lab_of(answering, race)
+        at_once(view, answering)
+        race.runs[PRDP_LABEL].log.append(made_up_rows(6, 3))
+        view.update()
+        answering.answer(scale=0.01)
+        view.update()
+        assert view._over_epochs.view.visible
+        shown = history(view)
+        assert list(shown["epoch"]) == [5, 8]
+        assert list(shown["iterations"]) == [3, 3]
+        np.testing.assert_allclose(shown["error"], [np.sqrt(1e-3), np.sqrt(1e-5)])
+        assert extent(view._over_epochs._epochs) == (0, race.runs[PRDP_LABEL].settings.epochs)
+        low, high = extent(view._over_epochs.errors)
+        assert low < shown["error"].min() < shown["error"].max() < high
+        assert "PRDP, implicit" in view._over_epochs.legend.object
+
+
+def test_of_a_real_run(engine: Engine):
+    race = engine.race("heat-1d", {PRDP_LABEL: None}, epochs=2)
+    assert race.runs[PRDP_LABEL].wait(timeout=60)
+    view = GradientLabView(engine.gradient_lab)
+    view.look_at(Shown(race, kept=False))
+    view.rhythm.value = 2.0
+    view.update()
+    assert view._asked is not None
+    lab = view._asked[2].result(60)
+    view.update()
+    assert list(history(view)["epoch"]) == [2]
+    np.testing.assert_allclose(history(view)["error"], lab.relative_error[0])
+    assert "1 probe took" in view._costs.object
