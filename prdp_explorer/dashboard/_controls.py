@@ -104,7 +104,7 @@ class Controls(pn.viewable.Viewer):
         self.loop = LoopControls(on_live_edit)
         # What decides a race and not a loop of a person's own, from the top and from the bottom.
         self._of_race = [
-            pmui.Column(*parts, sizing_mode="stretch_width", margin=0)
+            pn.Column(*parts, sizing_mode="stretch_width", margin=0)
             for parts in (
                 (
                     heading("Scenario"),

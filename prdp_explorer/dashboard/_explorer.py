@@ -18,7 +18,6 @@ from ._address_bar import AddressBar
 from ._bar import Bar
 from ._controls import Controls
 from ._fields import Fields
-from ._labs import Labs
 from ._live import Live, checked_engine, race_of, tick_once
 from ._overview import Overview
 from ._pointer import Pointer
@@ -89,7 +88,6 @@ class Explorer(Live):
             "Why": lambda: Why(self.engine, self._pointer, self.fork),
             "Fields": lambda: Fields(self.engine.rollout, self._pointer),
             "Kept runs": self._make_runs,
-            "Labs": lambda: Labs(self.engine, lambda: self.controls.settings()[PRDP_LABEL]),
         }
         self.views: dict[str, Any] = {}
         self._looked: dict[str, Shown] = {}

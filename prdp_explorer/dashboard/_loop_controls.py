@@ -37,9 +37,9 @@ class LoopControls(pn.viewable.Viewer):
         self._on_live_edit = on_live_edit
         self._offered: Any = None
         self.fields: dict[str, NumberField] = {}
-        self._layout = pmui.Column(sizing_mode="stretch_width", margin=0, visible=False)
+        self._layout = pn.Column(sizing_mode="stretch_width", margin=0, visible=False)
 
-    def __panel__(self) -> pmui.Column:
+    def __panel__(self) -> pn.Column:
         return self._layout
 
     def look_at(self, settings: LoopSettings | None) -> None:

@@ -105,7 +105,8 @@ def test_axe_finds_nothing_serious_during_a_race_on_a_telephone(server: Server, 
     view.expect_epoch(1)
     assert "\n".join(findings(view.page)) == ""
     view.page.get_by_role("button", name="Open drawer").click()
-    expect(view.field("τ_step")).to_be_visible(timeout=PATIENCE)
+    for field in ("τ_step", "Smoothing w", "K added", "Largest K", "K of full physics", "Seed", "Learning rate"):
+        expect(view.field(field)).to_be_visible(timeout=PATIENCE)  # they come one after the other
     assert "\n".join(findings(view.page)) == ""
 
 
