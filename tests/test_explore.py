@@ -192,6 +192,12 @@ class TestEnds:
                     break
         assert (session.run.state, session.run.message) == ("stopped", "Its loop ended after epoch 3.")
 
+    def test_a_session_that_is_over_says_so(self, engine: Engine):
+        session = trained(explore("mine", QUICK, engine=engine), 3)
+        with pytest.raises(ValueError, match=r"This session is over \(finished\); make a new one with `explore`"):
+            trained(session)
+        assert session.run.epoch == 3
+
     def test_a_loop_that_raises_fails_and_its_error_goes_on(self, engine: Engine):
         with pytest.raises(ZeroDivisionError), explore("mine", QUICK, engine=engine) as session:
             for _ in session.epochs(10):

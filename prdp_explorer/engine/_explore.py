@@ -140,8 +140,10 @@ class Session:
 
         - `count`: how many; None for as many as `explore` was told.
 
-        **Raises:** `ValueError` if an epoch was not reported.
+        **Raises:** `ValueError` if an epoch was not reported, and for a session that is over.
         """
+        if self.run.ended:
+            raise ValueError(f"This session is over ({self.run.state}); make a new one with `explore`.")
         if count is not None:
             self._set_epochs(count)
         self._begin()
