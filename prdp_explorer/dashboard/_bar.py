@@ -10,7 +10,7 @@ import panel_material_ui as pmui
 from ._replay import ReplayBar
 from ._session import locked
 from ._shown import Shown
-from ._story import story
+from ._comparison import comparison
 
 RACE_SECONDS = 30
 """How long a race takes at the speed 1×, so that a person can follow it."""
@@ -131,7 +131,7 @@ def _sentences(shown: Shown, trouble: str | None) -> list[str]:
     if trouble is not None:
         told.append(html.escape(trouble))
     if shown.epoch > 0 or not told:
-        told += story(shown)
+        told += comparison(shown)
     return told
 
 

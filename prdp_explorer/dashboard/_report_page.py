@@ -42,15 +42,8 @@ def page(
     below: Sequence[str],
     scripts: Sequence[str],
 ) -> str:
-    """The page. `plots`, and the sections above and below them, are markup, `scripts` JavaScript, all else texts.
-
-    Only scripts that carry the number drawn here are run, and nothing may be asked from anywhere: a second fence,
-    should a text ever get past `text`.
-    """
-    nonce = secrets.token_urlsafe(16)
-    return _PAGE.substitute(
-        nonce=nonce,
-        color=PRDP_COLOR,
+    """The page. `plots`, and the sections above and below them, are markup, `scripts` JavaScript, all else texts."""
+    body = _REPORT.substitute(
         title=text(title),
         name=text(name),
         headline=text(headline),
@@ -59,11 +52,28 @@ def page(
         above="".join(above),
         plots="".join(f'<figure class="card">{plot}</figure>' for plot in plots),
         below="".join(below),
+    )
+    return document(f"{title}, {name}", body, scripts)
+
+
+def document(title: str, body: str, scripts: Sequence[str], style: str = "") -> str:
+    """A page by itself with the look of a report. `title` is text, `body` markup, `style` more of its style sheet.
+
+    Only scripts that carry the number drawn here are run, and nothing may be asked from anywhere: a second fence,
+    should a text ever get past `text`.
+    """
+    nonce = secrets.token_urlsafe(16)
+    return _DOCUMENT.substitute(
+        nonce=nonce,
+        color=PRDP_COLOR,
+        title=text(title),
+        style=style,
+        body=body,
         scripts="".join(f'<script nonce="{nonce}">{script}</script>' for script in scripts),
     )
 
 
-_PAGE = Template("""<!DOCTYPE html>
+_DOCUMENT = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -71,7 +81,7 @@ _PAGE = Template("""<!DOCTYPE html>
 <meta name="color-scheme" content="light">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'nonce-$nonce'; \
 style-src 'unsafe-inline'; img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'">
-<title>$title, $name</title>
+<title>$title</title>
 <style>
 * { box-sizing: border-box }
 body { margin: 0; background: #f4f5f7; color: #1c2126; font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto,
@@ -111,11 +121,19 @@ tbody th { font-weight: 500; color: #3c444d; min-width: 5em }
   .card { break-inside: avoid }
   .tall .scroll { max-height: none }
 }
+$style
 </style>
 </head>
 <body>
 <main>
-<header>
+$body
+</main>
+$scripts
+</body>
+</html>
+""")
+
+_REPORT = Template("""<header>
 <h1>$title</h1>
 <p class="name">$name</p>
 <p class="headline">$headline</p>
@@ -126,9 +144,4 @@ $note
 <p class="hint">Drag a plot to move it. Tools at its right, under the pointer, zoom by a box or the wheel, reset and \
 save.</p>
 <div class="grid plots">$plots</div>
-<div class="grid">$below</div>
-</main>
-$scripts
-</body>
-</html>
-""")
+<div class="grid">$below</div>""")

@@ -16,7 +16,7 @@ from ._pointer import Pointer
 from ._runs import Runs
 from ._shown import Shown
 from ._source import RunSource
-from ._story import story
+from ._comparison import comparison
 from ._theme import FITTED, LOOKS
 from ._why import Why
 
@@ -117,7 +117,7 @@ class RaceView(_RaceLive):
         self.view.fairness.value = race.fairness
 
     def _heading_html(self) -> str:
-        return "<br>".join([super()._heading_html(), *(story(self.shown) if self.shown.epoch else [])])
+        return "<br>".join([super()._heading_html(), *(comparison(self.shown) if self.shown.epoch else [])])
 
     def _set_fairness(self) -> None:
         if self.race is not None and self.shown.training:

@@ -51,7 +51,7 @@ class WhyFigures:
 
     **Arguments:**
 
-    - `pointer`: what follows the pointer over them.
+    - `pointer`: what follows the pointer over them; None for none.
 
     **Attributes:**
 
@@ -60,7 +60,7 @@ class WhyFigures:
     - `source`: of the run. `what_if`: of the what-if.
     """
 
-    def __init__(self, pointer: Pointer):
+    def __init__(self, pointer: Pointer | None = None):
         self.source = DecisionSource()
         self.what_if = ColumnDataSource(what_if_columns(None))
         self._marks = ColumnDataSource(_no_marks())
@@ -81,7 +81,8 @@ class WhyFigures:
         self.levels = self._by_count
         self.levels_view = pn.Column(sizing_mode="stretch_width", margin=0)
         for each in (self.metric, self.plateau, self.checkpoint, self._by_count, self._by_tolerance):
-            pointer.attach(each.plot)
+            if pointer is not None:
+                pointer.attach(each.plot)
 
     def look_at(self, contender: Contender | None) -> None:
         """Show another run from its beginning."""

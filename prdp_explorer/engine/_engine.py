@@ -238,7 +238,7 @@ class Engine:
     def _parameters(self, run: Run, epoch: int | None) -> Parameters:
         """The parameters of a run now, or the newest that were kept up to an epoch."""
         now = self._worker.parameters(run) if epoch is None or epoch >= run.epoch else None
-        store = None if self.recorder is None else self.recorder.store
+        store = run.race.store or (None if self.recorder is None else self.recorder.store)
         return kept_parameters(run, epoch, store) if now is None else Parameters(*now)
 
     def drive(self, settings: RunSettings, wake: Callable[[], None]) -> Race:
@@ -299,6 +299,7 @@ class Engine:
         beside: Sequence[str] | None = None,
         pace: float | None = None,
         paused: bool = True,
+        store: Store | None = None,
     ) -> Race:
         """Play a kept run, with what it is seen beside, to whoever reads logs: a race in which nothing is trained.
 
@@ -308,11 +309,13 @@ class Engine:
         - `beside`: the ids of what is played beside it; None for the others of its race, or its full-physics run.
         - `pace`: epochs a second of wall-clock time; None for as fast as possible.
         - `paused`: whether it stands still at first.
+        - `store`: where it is kept, as the runs of stories are; None for the engine's own store.
 
         **Raises:** `ValueError` in words for a run that is not kept, or of a problem of one's own.
         """
-        race = replayed(recordings_of(self._written(), run_id, beside), epoch, pace, self._worker.notify)
-        race.paused = paused
+        kept_in = self._written() if store is None else store
+        race = replayed(recordings_of(kept_in, run_id, beside), epoch, pace, self._worker.notify)
+        race.paused, race.store = paused, store
         return self.enter(race)
 
     def seek(self, race: Race, epoch: int, *, paused: bool = True) -> Race:
@@ -320,8 +323,18 @@ class Engine:
         if race.recordings is None:
             raise ValueError("Only a replay can be moved to another epoch; fork what is trained instead.")
         moved = replayed(race.recordings, epoch, race.pace, self._worker.notify)
-        moved.id, moved.paused = race.id, paused
+        moved.id, moved.paused, moved.store = race.id, paused, race.store
         return self.enter(moved)
+
+    def take_in(self, race: Race) -> None:
+        """Keep what a replay plays from another store in the engine's own too, so that it can be forked.
+
+        **Raises:** `ValueError` in words for an engine that keeps no runs.
+        """
+        if race.store is not None and race.recordings is not None:
+            known = {run.id for run in self._written().runs()}
+            wanted = [each.kept.id for each in race.recordings.values() if each.kept.id not in known]
+            self.store.insert([race.store.contents(run_id) for run_id in wanted])
 
     def predict(self, settings: RunSettings) -> Future[Prediction]:
         """Measure in a moment what an epoch costs on this machine, and so what refinement will save, before it starts.

@@ -18,6 +18,7 @@ from ._training import COMPILED, Training
 
 if TYPE_CHECKING:
     from ._engine import Engine
+    from ._store import Store
 
 State = Literal["compiling", "queued", "running", "paused", "finished", "stopped", "diverged", "failed", "interrupted"]
 
@@ -228,6 +229,7 @@ class Race:
     - `pace`: epochs a second of wall-clock time, or None for as fast as possible.
     - `paused`: whether it is to stand still.
     - `recordings`: of a replay, what is played, by label; None where something is trained.
+    - `store`: where what is played is kept, if that is not the engine's own.
     - `driven`: whether a loop of a person's own advances it, and the engine does not.
     - `engine`: what advances or keeps it, and answers questions about it; None before it takes part.
     """
@@ -240,6 +242,7 @@ class Race:
         self.runs = {label: Run(settings, label, self) for label, settings in contenders.items()}
         self.id = next(iter(self.runs.values())).id
         self.recordings: Mapping[str, Recording] | None = None
+        self.store: Store | None = None
         self.driven = False
         self.engine: Engine | None = None
         self.steps: deque[None] = deque()

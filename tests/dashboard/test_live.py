@@ -8,7 +8,7 @@ from prdp_explorer import PRDP, Engine
 from prdp_explorer.dashboard import Explorer, FieldsView, KeptRuns, RaceView, WhyView
 from prdp_explorer.dashboard._session import notify, telling
 from prdp_explorer.dashboard._theme import PRDP_LABEL
-from prdp_explorer.problems import problem_named, unregister
+from prdp_explorer.problems import problem_named
 
 VIEWS = (RaceView, WhyView, FieldsView)
 
@@ -60,7 +60,6 @@ class TestExplorer:
             chosen = "heat-2d" if not isinstance(show, UnevenRod | type) else "uneven-rod"
             assert explorer.controls.scenario.value == chosen
             explorer.close()
-        unregister("uneven-rod")
 
     def test_what_is_no_engine_is_refused_in_words(self):
         with pytest.raises(ValueError, match="`engine` must be an `Engine`; got 3"):

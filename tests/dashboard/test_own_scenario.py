@@ -4,7 +4,6 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +25,8 @@ ROD = f"{Path(__file__).parents[1] / 'uneven_rod.py'}:UnevenRod"
 
 
 @pytest.fixture(autouse=True)
-def known() -> Iterator[None]:
+def known() -> None:
     register(problem_at(ROD), place=ROD)
-    yield
-    unregister("uneven-rod")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from ._shown import Shown
 COMPILING = "Compiling the training step; this takes a few seconds the first time."
 
 
-def story(shown: Shown) -> list[str]:
+def comparison(shown: Shown) -> list[str]:
     """The comparison of each contender with what it is compared with, as HTML: at the last epoch that all of them have
     or, in a race by equal time, after as many seconds of each. A run by itself is compared with K_full throughout.
     """

@@ -1,0 +1,94 @@
+"""The recordings that stories are told from: made by training once, and read by whoever tells a story."""
+
+import contextlib
+import functools
+import json
+import sqlite3
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..engine import Engine, GradientLab, Run, Store, import_runs, written_whole
+from ._story import Recorded, Story, Told
+
+RECORDINGS = Path(__file__).parent / "recordings"
+
+MOST_SNAPSHOTS = 6
+"""Of a run, evenly over its epochs, the first and the last among them."""
+
+LARGEST_CHECKPOINT = 400_000
+"""Bytes of the last parameters of a run. They are recorded, where they are not larger, with the first run of a story and
+with those whose gradients it compares: what a person is likely to look further into."""
+
+PATIENCE_SECONDS = 1800.0
+
+_ARRAYS = ("one_minus_cosine", "relative_error", "norm")
+
+
+@functools.cache
+def recorded(story: Story) -> Recorded:
+    """What was recorded for a story, read once.
+
+    **Raises:** `ValueError` in words if it is not there or damaged.
+    """
+    store = Store(":memory:")
+    import_runs(store, RECORDINGS / f"{story.id}.prdp")
+    try:
+        labs = json.loads((RECORDINGS / f"{story.id}.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"The comparisons of gradients of the story {story.id!r} cannot be read: {error}.") from error
+    found = {label: {int(epoch): _lab(lab) for epoch, lab in of_run.items()} for label, of_run in labs.items()}
+    return Recorded(
+        store, {run.label: Told(run, store.log(run.id), found.get(run.label, {})) for run in store.runs()[::-1]}
+    )
+
+
+def record(story: Story, folder: Path = RECORDINGS) -> None:
+    """Train the runs of a story, compare its gradients, and write both to a folder, in the place of what was there."""
+    with tempfile.TemporaryDirectory(prefix="prdp-story-") as place:
+        engine = Engine(Store(Path(place) / "runs.sqlite"))
+        with contextlib.closing(engine):
+            runs = {run.label: run for run in story.train(engine)}
+            for run in runs.values():
+                run.wait(timeout=PATIENCE_SECONDS)
+            labs: dict[str, dict[int, Any]] = {label: {} for label, _ in story.gradients}
+            for label, epoch in story.gradients:
+                lab = engine.gradient_lab(runs[label], epoch=epoch).result()
+                labs[label][lab.epoch] = asdict(lab)
+        with contextlib.closing(Store(Path(place) / "runs.sqlite")) as whole:
+            looked_into = {next(iter(runs)), *labs}
+            contents = [_slim(whole.contents(run.id), label in looked_into) for label, run in runs.items()]
+    with written_whole(folder / f"{story.id}.prdp") as part:
+        with contextlib.closing(Store(part)) as portable:
+            portable.insert(contents)
+        with contextlib.closing(sqlite3.connect(part)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")  # one file
+    with written_whole(folder / f"{story.id}.json") as part:
+        part.write_text(json.dumps(labs, default=np.ndarray.tolist) + "\n")
+
+
+def finished(*runs: Run) -> list[Run]:
+    """Runs, when all of them are over."""
+    for run in runs:
+        run.wait(timeout=PATIENCE_SECONDS)
+    return list(runs)
+
+
+def _slim(contents: Any, looked_into: bool) -> Any:
+    """A run with as many snapshots and checkpoints as a story needs: recordings are part of the package."""
+    snapshots = sorted(contents["snapshots"], key=lambda row: row["epoch"])
+    kept = {round(place) for place in np.linspace(0, len(snapshots) - 1, min(len(snapshots), MOST_SNAPSHOTS))}
+    checkpoints = sorted(contents["checkpoints"], key=lambda row: row["epoch"])[-1:]
+    return {
+        **contents,
+        "snapshots": [snapshots[place] for place in sorted(kept)],
+        "checkpoints": [row for row in checkpoints if looked_into and row["bytes"] <= LARGEST_CHECKPOINT],
+    }
+
+
+def _lab(values: dict[str, Any]) -> GradientLab:
+    arrays = {name: np.array(values[name], float) for name in _ARRAYS}
+    return GradientLab(**{**values, **arrays, "modes": tuple(values["modes"]), "counts": tuple(values["counts"])})
