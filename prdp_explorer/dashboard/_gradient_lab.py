@@ -24,6 +24,7 @@ from ._theme import (
     Look,
     as_pane,
     card,
+    fill,
     legend,
     legend_html,
     make_figure,
@@ -122,7 +123,7 @@ class GradientLabView(pn.viewable.Viewer):
         )
         self._by_count = _ByCount()
         self._over_epochs = _OverEpochs()
-        self._compared = pn.Column(self._subject, self._by_count.view, sizing_mode="stretch_width", margin=0)
+        self._compared, self._probed = (pn.Column(sizing_mode="stretch_width", margin=0) for _ in "12")
         heading = pn.pane.HTML(
             f'<h3 style="font-size:15px;margin:6px 0 2px">Gradient lab</h3>'
             f'<p style="font-size:13px;line-height:1.5;margin:0;opacity:.85">{_ABOUT}</p>',
@@ -133,7 +134,7 @@ class GradientLabView(pn.viewable.Viewer):
         self._layout = tab_grid(
             (card(heading, controls, self._status, self._costs), {}),
             (self._compared, {}),
-            (self._over_epochs.view, {}),
+            (self._probed, {}),
         )
         self._show(None)
 
@@ -252,10 +253,10 @@ class GradientLabView(pn.viewable.Viewer):
                     f"{html.escape(contender.label)} after epoch {lab.epoch}, when its K was {lab.iterations}.</p>"
                 )
                 self._by_count.show(lab, contender.run.settings.differentiation)
-            self._compared.visible = spent.lab is not None
+            _show_if(spent.lab is not None, self._compared, self._subject, self._by_count.view)
             if contender is not None and spent.history:
                 self._over_epochs.show(spent.history, contender)
-            self._over_epochs.view.visible = bool(spent.history)
+            _show_if(bool(spent.history), self._probed, self._over_epochs.view)
         self._tell_costs()
 
     def _say(self, words: str) -> None:
@@ -273,6 +274,13 @@ class GradientLabView(pn.viewable.Viewer):
             )
         self._costs.object = f'<p style="font-size:12.5px;margin:0;opacity:.85">{words}</p>'
         self._costs.visible = bool(words)
+
+
+def _show_if(known: bool, place: pn.Column, *contents: Any) -> None:
+    if known and not len(place):
+        fill(place, *contents)
+    elif not known:
+        place.clear()
 
 
 class _ByCount:

@@ -24,6 +24,7 @@ from ._theme import (
     Look,
     as_pane,
     card,
+    fill,
     grid,
     legend_html,
     make_figure,
@@ -100,10 +101,8 @@ class SolverLabView(pn.viewable.Viewer):
         self._make_figure()
         self._table = pn.pane.HTML(sizing_mode="stretch_width", margin=(4, 4))
         self._summary = Summary()
-        self._drawn = pn.Column(
-            as_pane(see_through(self.plot)), self._legend, self._table, self._summary,
-            sizing_mode="stretch_width", margin=0, visible=False,
-        )  # fmt: skip
+        self._parts = as_pane(see_through(self.plot)), self._legend, self._table, self._summary
+        self._drawn = pn.Column(sizing_mode="stretch_width", margin=0)  # holds the parts while there is a lab
         heading = pn.pane.HTML(
             '<h3 style="font-size:15px;margin:6px 0 2px">Solver lab</h3>'
             f'<p style="font-size:13px;margin:0;opacity:.85">{_ABOUT}</p>',
@@ -170,8 +169,7 @@ class SolverLabView(pn.viewable.Viewer):
         self._asked = self._asked_for = None
         self.again.loading = False
         if not same:
-            self.lab = None
-            self._drawn.visible = False
+            self._hide()
             own = [] if run is None or isinstance(run.settings, LoopSettings) else _own_first(run)
             self._choosing = True
             try:
@@ -180,7 +178,7 @@ class SolverLabView(pn.viewable.Viewer):
                 self._choosing = False
         loop = run is not None and isinstance(run.settings, LoopSettings)
         self.solvers.disabled = self.again.disabled = run is None or loop
-        self._say(_LOOP if loop else "" if self._drawn.visible else _NOTHING_YET)
+        self._say(_LOOP if loop else _NOTHING_YET if self.lab is None else "")
 
     def _want(self) -> None:
         """A person asks: at the next turn, whatever else is under way."""
@@ -193,9 +191,9 @@ class SolverLabView(pn.viewable.Viewer):
         names = tuple(chosen or _own_first(run)[:1])
         self._wanted = False
         self._asked_for, self._asked_at = (run.epoch, names), time.monotonic()
-        if not self._drawn.visible:
+        if self.lab is None:
             self._say(_COMPUTING)
-        self.again.loading = self._drawn.visible and not run.ended
+        self.again.loading = self.lab is not None and not run.ended
         try:
             self._asked = self._look_at_system(run, solvers=names)
         except ValueError as error:
@@ -221,10 +219,15 @@ class SolverLabView(pn.viewable.Viewer):
             with pn.io.hold():
                 self._draw(lab, self._contender)
                 self._say("")
-                self._drawn.visible = True
+                if not len(self._drawn):
+                    fill(self._drawn, *self._parts)
+
+    def _hide(self) -> None:
+        self.lab = None
+        self._drawn.clear()
 
     def _refuse(self, error: Exception) -> None:
-        self._drawn.visible = False
+        self._hide()
         self._say(f"The system could not be looked at. {html.escape(str(error)[:300])}")
 
     def _say(self, words: str) -> None:

@@ -100,8 +100,8 @@ class TestAsking:
         view = lab_of(answering, race)
         assert not answering.asked
         assert "Compare gradients now" in view._status.object
-        assert not view._compared.visible
-        assert not view._over_epochs.view.visible
+        assert not len(view._compared)
+        assert not len(view._probed)
 
     def test_all_modes_of_the_contender_shown(self, answering: Answering, race: Race):
         view = lab_of(answering, race)
@@ -112,10 +112,10 @@ class TestAsking:
         assert len(answering.asked) == 1
         answering.answer()
         view.update()
-        assert view._compared.visible
+        assert len(view._compared)
         assert not view._status.visible
         view.contender.value = 1
-        assert not view._compared.visible
+        assert not len(view._compared)
         click(view.compare_now)
         assert answering.asked[-1][0].label == FULL_LABEL
 
@@ -177,7 +177,7 @@ class TestAsking:
         assert answering.asked[-1][1] is None
         answering.answer()
         view.update()
-        assert view._compared.visible
+        assert len(view._compared)
         assert len(answering.asked) == 2
 
     def test_before_training_it_waits(self, answering: Answering):
@@ -211,7 +211,7 @@ class TestAsking:
         assert "&lt;i&gt;not" in view._status.object
         answering.refusal = None
         compared(view, answering)
-        assert view._compared.visible
+        assert len(view._compared)
 
     def test_an_answer_of_a_race_that_has_gone_is_dropped(self, answering: Answering, race: Race):
         view = lab_of(answering, race)
@@ -219,13 +219,13 @@ class TestAsking:
         view.look_at(Shown(made_up_race(), kept=False))
         answering.answer()
         view.update()
-        assert not view._compared.visible
+        assert not len(view._compared)
 
     def test_a_replay_that_is_moved_keeps_what_is_shown(self, answering: Answering, race: Race):
         view = lab_of(answering, race)
         compared(view, answering)
         view.look_at(Shown(race, kept=False))
-        assert view._compared.visible
+        assert len(view._compared)
 
 
 class TestShowing:
@@ -305,7 +305,7 @@ class TestShowing:
         view.update()
         answering.answer(scale=0.01)
         view.update()
-        assert view._over_epochs.view.visible
+        assert len(view._probed)
         shown = history(view)
         assert list(shown["epoch"]) == [5, 8]
         assert list(shown["iterations"]) == [3, 3]
