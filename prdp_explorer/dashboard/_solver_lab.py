@@ -49,7 +49,7 @@ LOWEST = 1e-16
 """What is below is no number but rounding, and not drawn."""
 
 _NOTHING_YET = "It appears here when training begins."
-_COMPUTING = "Computing; the first look at a scenario is compiled, which takes some seconds."
+_COMPUTING = "Computing… The first look at a scenario is compiled, which takes some seconds, and more beside training."
 _LOOP = "A loop of one's own has no system here: only its author's code makes it and solves it."
 _ABOUT = (
     "The linear system A x = b of the first inner solve, for one training sample and the parameters of now. How far K "
