@@ -11,7 +11,8 @@ from dashboard_helpers import click, columns, extent, made_up_race, made_up_rows
 
 from prdp_explorer import Engine, Race, Run
 from prdp_explorer.dashboard import _gradient_lab
-from prdp_explorer.dashboard._gradient_lab import MODE_LOOKS, GradientLabView
+from prdp_explorer.dashboard._gradient_figures import MODE_LOOKS
+from prdp_explorer.dashboard._gradient_lab import GradientLabView
 from prdp_explorer.dashboard._shown import Shown
 from prdp_explorer.dashboard._theme import FULL_LABEL, NEUTRAL_COLOR, PRDP_LABEL
 from prdp_explorer.engine import GradientLab
