@@ -10,6 +10,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from ..engine import GradientLab, LoopSettings
+from ._chooser import ContenderChooser
 from ._gradient_figures import ByCount, OverEpochs, Probe
 from ._session import locked
 from ._shown import Contender, Shown
@@ -63,15 +64,13 @@ class GradientLabView(pn.viewable.Viewer):
     def __init__(self, compare: Compare):
         super().__init__()
         self._compare = compare
-        self._contenders: list[Contender] = []
         self._contender: Contender | None = None
         self._of: dict[str, _Spent] = {}
         self._asked: tuple[str, str | None, Future[GradientLab]] | None = None  # run, mode of a probe, answer
         self._wanted = False
         self._due = 0.0
-        self._choosing = False
-        self.contender = pmui.Select(label="Contender", size="small", width=200, margin=(14, 8, 4, 8))
-        self.contender.param.watch(lambda _: self._choose(), "value")
+        self._chooser = ContenderChooser(self._show, size="small", width=200, margin=(14, 8, 4, 8))
+        self.contender = self._chooser.widget
         self.compare_now = pmui.Button(
             label="Compare gradients now", icon="compare", size="small", margin=(14, 8, 4, 8)
         )
@@ -110,19 +109,10 @@ class GradientLabView(pn.viewable.Viewer):
 
     def look_at(self, shown: Shown) -> None:
         """Offer the contenders of another race, and show the first; of the same one, moved, that which was shown."""
-        before, self._contenders = self._contenders, shown.contenders
-        same = [each.run.id for each in before] == [each.run.id for each in self._contenders]
-        if not same:
+        chosen, moved = self._chooser.offer(shown)
+        self.contender.visible = self._chooser.needed
+        if not moved:
             self._of = {}
-        chosen = next((each for each in self._contenders if same and each.place == self.contender.value), None)
-        chosen = chosen or next(iter(self._contenders), None)
-        self._choosing = True
-        try:
-            names = {each.label: each.place for each in self._contenders}
-            self.contender.param.update(options=names, value=None if chosen is None else chosen.place)
-            self.contender.visible = len(names) > 1
-        finally:
-            self._choosing = False
         self._show(chosen)
 
     def update(self) -> None:
@@ -143,11 +133,6 @@ class GradientLabView(pn.viewable.Viewer):
 
     def _spent(self, contender: Contender) -> _Spent:
         return self._of.setdefault(contender.run.id, _Spent())
-
-    def _choose(self) -> None:
-        if not self._choosing:
-            chosen = next((each for each in self._contenders if each.place == self.contender.value), None)
-            locked(lambda: self._show(chosen))
 
     def _press(self) -> None:
         self._wanted = True

@@ -14,6 +14,7 @@ import panel_material_ui as pmui
 from bokeh.models import ColumnDataSource, HoverTool, Label, Range1d, Span
 
 from ..engine import Convergence, LoopSettings, Run, SolverLab
+from ._chooser import ContenderChooser
 from ._session import locked
 from ._shown import Contender, Shown
 from ._summary import Summary
@@ -78,7 +79,6 @@ class SolverLabView(pn.viewable.Viewer):
     def __init__(self, look_at_system: LookAtSystem):
         super().__init__()
         self._look_at_system = look_at_system
-        self._contenders: list[Contender] = []
         self._contender: Contender | None = None
         self.lab: SolverLab | None = None
         self._asked: Future[SolverLab] | None = None
@@ -87,8 +87,8 @@ class SolverLabView(pn.viewable.Viewer):
         self._wanted = False
         self._choosing = False
         self._offered: bool | None = None
-        self.contender = pmui.Select(label="Contender", **CONTROL)
-        self.contender.param.watch(lambda _: self._choose(), "value")
+        self._chooser = ContenderChooser(self._show, **CONTROL)
+        self.contender = self._chooser.widget
         self.solvers = pmui.MultiChoice(
             label="Solvers (five at most)", max_items=len(LOOKS), **{**CONTROL, "size": None}
         )
@@ -119,17 +119,8 @@ class SolverLabView(pn.viewable.Viewer):
 
     def look_at(self, shown: Shown) -> None:
         """Offer the contenders of another race, and look at the first; of the same one, moved, at that which was."""
-        before, self._contenders = self._contenders, shown.contenders
-        moved = [each.run.id for each in before] == [each.run.id for each in shown.contenders]
-        chosen = next((each for each in shown.contenders if moved and each.place == self.contender.value), None)
-        chosen = chosen or next(iter(shown.contenders), None)
-        self._choosing = True
-        try:
-            names = {contender.label: contender.place for contender in self._contenders}
-            self.contender.param.update(options=names, value=None if chosen is None else chosen.place)
-        finally:
-            self._choosing = False
-        self._offer(contenders=len(names) > 1)
+        chosen, moved = self._chooser.offer(shown)
+        self._offer(contenders=self._chooser.needed)
         self._show(chosen, same=moved)
 
     def update(self) -> None:
@@ -156,10 +147,6 @@ class SolverLabView(pn.viewable.Viewer):
     @property
     def _run(self) -> Run | None:
         return None if self._contender is None else self._contender.run
-
-    def _choose(self) -> None:
-        if not self._choosing:
-            locked(lambda: self._show(next(each for each in self._contenders if each.place == self.contender.value)))
 
     def _show(self, contender: Contender | None, *, same: bool = False) -> None:
         """Look at another contender; at the same one, at another epoch, as before."""
