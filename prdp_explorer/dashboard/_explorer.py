@@ -18,6 +18,7 @@ from ._address_bar import AddressBar
 from ._bar import Bar
 from ._controls import Controls
 from ._fields import Fields
+from ._labs import Labs
 from ._live import Live, checked_engine, race_of, tick_once
 from ._overview import Overview
 from ._pointer import Pointer
@@ -87,6 +88,7 @@ class Explorer(Live):
             "Race": lambda: Overview(self.sources, self._pointer, self._set_fairness),
             "Why": lambda: Why(self.engine, self._pointer, self.fork),
             "Fields": lambda: Fields(self.engine.rollout, self._pointer),
+            "Labs": lambda: Labs(self.engine, lambda: self.controls.settings()[PRDP_LABEL]),
             "Kept runs": self._make_runs,
         }
         self.views: dict[str, Any] = {}

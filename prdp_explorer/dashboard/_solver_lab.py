@@ -14,6 +14,7 @@ import panel_material_ui as pmui
 from bokeh.models import ColumnDataSource, HoverTool, Label, Range1d, Span
 
 from ..engine import Convergence, LoopSettings, Run, SolverLab
+from ._chooser import ContenderChooser
 from ._session import locked
 from ._shown import Contender, Shown
 from ._summary import Summary
@@ -24,6 +25,7 @@ from ._theme import (
     Look,
     as_pane,
     card,
+    fill,
     grid,
     legend_html,
     make_figure,
@@ -48,7 +50,7 @@ LOWEST = 1e-16
 """What is below is no number but rounding, and not drawn."""
 
 _NOTHING_YET = "It appears here when training begins."
-_COMPUTING = "Computing; the first look at a scenario is compiled, which takes some seconds."
+_COMPUTING = "Computing… The first look at a scenario is compiled, which takes some seconds, and more beside training."
 _LOOP = "A loop of one's own has no system here: only its author's code makes it and solves it."
 _ABOUT = (
     "The linear system A x = b of the first inner solve, for one training sample and the parameters of now. How far K "
@@ -77,7 +79,6 @@ class SolverLabView(pn.viewable.Viewer):
     def __init__(self, look_at_system: LookAtSystem):
         super().__init__()
         self._look_at_system = look_at_system
-        self._contenders: list[Contender] = []
         self._contender: Contender | None = None
         self.lab: SolverLab | None = None
         self._asked: Future[SolverLab] | None = None
@@ -86,8 +87,8 @@ class SolverLabView(pn.viewable.Viewer):
         self._wanted = False
         self._choosing = False
         self._offered: bool | None = None
-        self.contender = pmui.Select(label="Contender", **CONTROL)
-        self.contender.param.watch(lambda _: self._choose(), "value")
+        self._chooser = ContenderChooser(self._show, **CONTROL)
+        self.contender = self._chooser.widget
         self.solvers = pmui.MultiChoice(
             label="Solvers (five at most)", max_items=len(LOOKS), **{**CONTROL, "size": None}
         )
@@ -100,10 +101,8 @@ class SolverLabView(pn.viewable.Viewer):
         self._make_figure()
         self._table = pn.pane.HTML(sizing_mode="stretch_width", margin=(4, 4))
         self._summary = Summary()
-        self._drawn = pn.Column(
-            as_pane(see_through(self.plot)), self._legend, self._table, self._summary,
-            sizing_mode="stretch_width", margin=0, visible=False,
-        )  # fmt: skip
+        self._parts = as_pane(see_through(self.plot)), self._legend, self._table, self._summary
+        self._drawn = pn.Column(sizing_mode="stretch_width", margin=0)  # holds the parts while there is a lab
         heading = pn.pane.HTML(
             '<h3 style="font-size:15px;margin:6px 0 2px">Solver lab</h3>'
             f'<p style="font-size:13px;margin:0;opacity:.85">{_ABOUT}</p>',
@@ -120,17 +119,8 @@ class SolverLabView(pn.viewable.Viewer):
 
     def look_at(self, shown: Shown) -> None:
         """Offer the contenders of another race, and look at the first; of the same one, moved, at that which was."""
-        before, self._contenders = self._contenders, shown.contenders
-        moved = [each.run.id for each in before] == [each.run.id for each in shown.contenders]
-        chosen = next((each for each in shown.contenders if moved and each.place == self.contender.value), None)
-        chosen = chosen or next(iter(shown.contenders), None)
-        self._choosing = True
-        try:
-            names = {contender.label: contender.place for contender in self._contenders}
-            self.contender.param.update(options=names, value=None if chosen is None else chosen.place)
-        finally:
-            self._choosing = False
-        self._offer(contenders=len(names) > 1)
+        chosen, moved = self._chooser.offer(shown)
+        self._offer(contenders=self._chooser.needed)
         self._show(chosen, same=moved)
 
     def update(self) -> None:
@@ -158,10 +148,6 @@ class SolverLabView(pn.viewable.Viewer):
     def _run(self) -> Run | None:
         return None if self._contender is None else self._contender.run
 
-    def _choose(self) -> None:
-        if not self._choosing:
-            locked(lambda: self._show(next(each for each in self._contenders if each.place == self.contender.value)))
-
     def _show(self, contender: Contender | None, *, same: bool = False) -> None:
         """Look at another contender; at the same one, at another epoch, as before."""
         self._contender, run = contender, None if contender is None else contender.run
@@ -170,8 +156,7 @@ class SolverLabView(pn.viewable.Viewer):
         self._asked = self._asked_for = None
         self.again.loading = False
         if not same:
-            self.lab = None
-            self._drawn.visible = False
+            self._hide()
             own = [] if run is None or isinstance(run.settings, LoopSettings) else _own_first(run)
             self._choosing = True
             try:
@@ -180,7 +165,7 @@ class SolverLabView(pn.viewable.Viewer):
                 self._choosing = False
         loop = run is not None and isinstance(run.settings, LoopSettings)
         self.solvers.disabled = self.again.disabled = run is None or loop
-        self._say(_LOOP if loop else "" if self._drawn.visible else _NOTHING_YET)
+        self._say(_LOOP if loop else _NOTHING_YET if self.lab is None else "")
 
     def _want(self) -> None:
         """A person asks: at the next turn, whatever else is under way."""
@@ -193,9 +178,9 @@ class SolverLabView(pn.viewable.Viewer):
         names = tuple(chosen or _own_first(run)[:1])
         self._wanted = False
         self._asked_for, self._asked_at = (run.epoch, names), time.monotonic()
-        if not self._drawn.visible:
+        if self.lab is None:
             self._say(_COMPUTING)
-        self.again.loading = self._drawn.visible and not run.ended
+        self.again.loading = self.lab is not None and not run.ended
         try:
             self._asked = self._look_at_system(run, solvers=names)
         except ValueError as error:
@@ -221,10 +206,15 @@ class SolverLabView(pn.viewable.Viewer):
             with pn.io.hold():
                 self._draw(lab, self._contender)
                 self._say("")
-                self._drawn.visible = True
+                if not len(self._drawn):
+                    fill(self._drawn, *self._parts)
+
+    def _hide(self) -> None:
+        self.lab = None
+        self._drawn.clear()
 
     def _refuse(self, error: Exception) -> None:
-        self._drawn.visible = False
+        self._hide()
         self._say(f"The system could not be looked at. {html.escape(str(error)[:300])}")
 
     def _say(self, words: str) -> None:

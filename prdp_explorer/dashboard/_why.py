@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import panel as pn
-import panel_material_ui as pmui
 
 from ..engine import Engine, WhatIf, as_records
+from ._chooser import ContenderChooser
 from ._pointer import Pointer
-from ._session import locked
 from ._shown import Contender, Shown
 from ._theme import CONTROL, card, contender_heading, name_contender, tab_grid
 from ._what_if import WhatIfCard
@@ -42,15 +41,13 @@ class Why(pn.viewable.Viewer):
 
     def __init__(self, engine: Engine, pointer: Pointer, on_fork: Callable[[str, int, dict[str, Any]], None]):
         super().__init__()
-        self._contenders: list[Contender] = []
         self._contender: Contender | None = None
         self._epoch: int | None = None
         self._cursor = self._events = 0
         self._rows: deque[tuple[str, ...]] = deque(maxlen=LINES_SHOWN)
         self._drawn = self._said = 0.0
-        self._choosing = False
-        self.contender = pmui.Select(label="Contender", **{**CONTROL, "width": 240, "sizing_mode": None})
-        self.contender.param.watch(lambda _: self._choose(), "value")
+        self._chooser = ContenderChooser(self._show, **{**CONTROL, "width": 240, "sizing_mode": None})
+        self.contender = self._chooser.widget
         self.figures = WhyFigures(pointer)
         self.what_if = WhatIfCard(engine, self._show_what_if, on_fork)
         self._heading = contender_heading()
@@ -71,17 +68,8 @@ class Why(pn.viewable.Viewer):
 
     def look_at(self, shown: Shown) -> None:
         """Offer the contenders of another race, and show the first; of the same one, moved, that which was shown."""
-        before, self._contenders = self._contenders, shown.contenders
-        moved = [each.run.id for each in before] == [each.run.id for each in shown.contenders]
-        chosen = next((each for each in shown.contenders if moved and each.place == self.contender.value), None)
-        chosen = chosen or next(iter(shown.contenders), None)
-        self._choosing = True
-        try:
-            names = {contender.label: contender.place for contender in self._contenders}
-            self.contender.param.update(options=names, value=None if chosen is None else chosen.place)
-            self.contender.visible = len(names) > 1
-        finally:
-            self._choosing = False
+        chosen, _ = self._chooser.offer(shown)
+        self.contender.visible = self._chooser.needed
         self._show(chosen)
 
     def update(self) -> None:
@@ -105,11 +93,6 @@ class Why(pn.viewable.Viewer):
             self._epoch = epoch
             with pn.io.hold():
                 self._show_decision()
-
-    def _choose(self) -> None:
-        if not self._choosing:
-            chosen = next((each for each in self._contenders if each.place == self.contender.value), None)
-            locked(lambda: self._show(chosen))
 
     def _show(self, contender: Contender | None) -> None:
         self._contender, self._epoch = contender, None

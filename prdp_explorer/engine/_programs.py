@@ -18,8 +18,8 @@ from ._executables import Program, use_persistent_cache
 
 PROGRAMS_KEPT = 32
 
-# What runs once is compiled in a third of the time without optimisation.
-_RUN_ONCE: dict[str, str | bool] = {"xla_backend_optimization_level": "0"}
+RUN_ONCE: dict[str, str | bool] = {"xla_backend_optimization_level": "0"}
+"""Options of XLA: what runs once is compiled in a third of the time without optimisation."""
 
 
 class Programs:
@@ -57,7 +57,7 @@ class Programs:
 
             def initialise() -> Callable[..., Any]:
                 with jax.enable_x64(precision):
-                    return init.compiled(trainer.init, (seed, steering), structure, options=_RUN_ONCE)
+                    return init.compiled(trainer.init, (seed, steering), structure, options=RUN_ONCE)
 
             initialised = other.submit(initialise)
             prepared = time.perf_counter()
@@ -87,7 +87,7 @@ class Programs:
                     return tuple(fields.values())
 
                 structure = jax.tree.structure(jax.eval_shape(in_order, *shapes))
-                program = self._program("fields").compiled(in_order, shapes, structure, options=_RUN_ONCE)
+                program = self._program("fields").compiled(in_order, shapes, structure, options=RUN_ONCE)
                 self._fields = tuple(names), program
         names_in_order, program = self._fields
         values = jax.device_get(program(parameters, iterations_array, self.data))

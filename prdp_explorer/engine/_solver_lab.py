@@ -18,7 +18,7 @@ from ..problems import InnerSolve
 from ..solvers import GMRES, AbstractOperator, AbstractSolver, Detached, converge, unsuited_solver
 from ._epoch import Trainer
 from ._loop import LoopSettings
-from ._programs import data_of
+from ._programs import RUN_ONCE, data_of
 from ._rollouts import Parameters, fitted
 from ._run import Run
 from ._settings import RunSettings
@@ -210,32 +210,31 @@ class _Recorder:
 
 
 class _Recorded(InnerSolve):
-    """An inner solve whose systems are kept."""
+    """What keeps a system where it would be solved, and gives its right side: what follows is not looked at."""
 
     recorder: _Recorder = eqx.field(static=True, kw_only=True)
 
     def __call__(
         self, operator: AbstractOperator, b: Float[Array, "*grid"], x0: Float[Array, "*grid"] | None = None
     ) -> Float[Array, "*grid"]:
-        return super().__call__(operator, self.recorder.keep(operator, b, x0), x0)
+        return self.recorder.keep(operator, b, x0)
 
 
 class _Capturing:
-    """Runs a problem's loss on one sample, compiled, and takes out the first system that it solves."""
+    """Runs a problem's loss on one sample, compiled up to its solves, and takes out the first system."""
 
     def __init__(self, trainer: Trainer):
         self._recorder = _Recorder()
         self._lock = threading.Lock()
         self._training = data_of(trainer.problem)[0]
         self._parameters = jax.eval_shape(trainer.parameters, jax.ShapeDtypeStruct((), jnp.uint32))
-        # What follows the first solve is not looked at: one iteration does.
         solve = _Recorded(trainer.solver, Detached(), jnp.asarray(1), recorder=self._recorder)
 
-        def loss(parameters: Any, training: Any, sample: Any) -> Any:
+        def record(parameters: Any, training: Any, sample: Any) -> None:
             batch = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, sample, 1), training)
-            return trainer.problem.loss(trainer.model(parameters), batch, solve)
+            trainer.problem.loss(trainer.model(parameters), batch, solve)  # of which XLA drops what no system needs
 
-        self._loss = jax.jit(loss)
+        self._record = jax.jit(record, compiler_options=RUN_ONCE)
 
     def system(self, parameters: Parameters, sample: int) -> _System:
         count = len(jax.tree.leaves(self._training)[0])
@@ -243,7 +242,8 @@ class _Capturing:
             raise ValueError(f"`sample` must be a whole number from 0 to {count - 1}; got {sample!r}.")
         with self._lock:
             self._recorder.seen.clear()
-            jax.block_until_ready(self._loss(fitted(self._parameters, parameters.leaves), self._training, sample))
+            self._record(fitted(self._parameters, parameters.leaves), self._training, sample)
+            jax.effects_barrier()
             seen = list(self._recorder.seen)
         if not seen:
             raise ValueError(

@@ -11,7 +11,8 @@ from dashboard_helpers import click, columns, extent, made_up_race, made_up_rows
 
 from prdp_explorer import Engine, Race, Run
 from prdp_explorer.dashboard import _gradient_lab
-from prdp_explorer.dashboard._gradient_lab import MODE_LOOKS, GradientLabView
+from prdp_explorer.dashboard._gradient_figures import MODE_LOOKS
+from prdp_explorer.dashboard._gradient_lab import GradientLabView
 from prdp_explorer.dashboard._shown import Shown
 from prdp_explorer.dashboard._theme import FULL_LABEL, NEUTRAL_COLOR, PRDP_LABEL
 from prdp_explorer.engine import GradientLab
@@ -100,8 +101,8 @@ class TestAsking:
         view = lab_of(answering, race)
         assert not answering.asked
         assert "Compare gradients now" in view._status.object
-        assert not view._compared.visible
-        assert not view._over_epochs.view.visible
+        assert not len(view._compared)
+        assert not len(view._probed)
 
     def test_all_modes_of_the_contender_shown(self, answering: Answering, race: Race):
         view = lab_of(answering, race)
@@ -112,10 +113,10 @@ class TestAsking:
         assert len(answering.asked) == 1
         answering.answer()
         view.update()
-        assert view._compared.visible
+        assert len(view._compared)
         assert not view._status.visible
         view.contender.value = 1
-        assert not view._compared.visible
+        assert not len(view._compared)
         click(view.compare_now)
         assert answering.asked[-1][0].label == FULL_LABEL
 
@@ -177,7 +178,7 @@ class TestAsking:
         assert answering.asked[-1][1] is None
         answering.answer()
         view.update()
-        assert view._compared.visible
+        assert len(view._compared)
         assert len(answering.asked) == 2
 
     def test_before_training_it_waits(self, answering: Answering):
@@ -211,7 +212,7 @@ class TestAsking:
         assert "&lt;i&gt;not" in view._status.object
         answering.refusal = None
         compared(view, answering)
-        assert view._compared.visible
+        assert len(view._compared)
 
     def test_an_answer_of_a_race_that_has_gone_is_dropped(self, answering: Answering, race: Race):
         view = lab_of(answering, race)
@@ -219,13 +220,13 @@ class TestAsking:
         view.look_at(Shown(made_up_race(), kept=False))
         answering.answer()
         view.update()
-        assert not view._compared.visible
+        assert not len(view._compared)
 
     def test_a_replay_that_is_moved_keeps_what_is_shown(self, answering: Answering, race: Race):
         view = lab_of(answering, race)
         compared(view, answering)
         view.look_at(Shown(race, kept=False))
-        assert view._compared.visible
+        assert len(view._compared)
 
 
 class TestShowing:
@@ -305,7 +306,7 @@ class TestShowing:
         view.update()
         answering.answer(scale=0.01)
         view.update()
-        assert view._over_epochs.view.visible
+        assert len(view._probed)
         shown = history(view)
         assert list(shown["epoch"]) == [5, 8]
         assert list(shown["iterations"]) == [3, 3]

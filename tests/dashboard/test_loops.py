@@ -100,7 +100,7 @@ def test_every_tab_shows_it(session: Session):
     session.race.resume()
     explorer = Explorer(session)
     tick_until(explorer, lambda: not explorer.shown.active)
-    for tab in range(4):
+    for tab in range(len(explorer.tabs)):
         explorer.tabs.active = tab
         explorer.tick()
     fields = explorer.views["Fields"]

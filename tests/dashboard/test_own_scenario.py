@@ -85,7 +85,7 @@ def test_it_is_shown_and_steered_on_the_page(keeping: Engine, told: list[str]):
     explorer.bar.speed.value = "as fast as possible"
     click(explorer.bar.start)
     tick_until(explorer, lambda: not explorer.shown.active)
-    for tab in range(4):
+    for tab in range(len(explorer.tabs)):
         explorer.tabs.active = tab
         explorer.tick()
     assert set(explorer.views["Fields"]._told) == {PRDP_LABEL, FULL_LABEL}

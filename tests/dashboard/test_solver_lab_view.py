@@ -78,12 +78,12 @@ class TestAsking:
         [(run, names, _)] = engine_like.asked
         assert (run.label, names) == (PRDP_LABEL, ("jacobi", "gauss-seidel", "sor"))
         assert "Computing" in view._status.object
-        assert not view._drawn.visible
+        assert not len(view._drawn)
         engine_like.answer()
         for _ in range(3):
             view.update()
         assert len(engine_like.asked) == 1
-        assert view._drawn.visible
+        assert len(view._drawn)
         assert not view._status.visible
 
     def test_while_training_goes_on_not_before_some_seconds(
@@ -155,7 +155,7 @@ class TestAsking:
         engine_like.asked[0][-1].set_exception(ValueError("<b>no</b>"))
         view.update()
         assert "could not be looked at. &lt;b&gt;no" in view._status.object
-        assert not view._drawn.visible
+        assert not len(view._drawn)
         view.update()
         assert len(engine_like.asked) == 1  # it would fail again
 
@@ -223,4 +223,4 @@ def test_of_real_runs(engine: Engine):
         time.sleep(0.01)
     assert view.lab.epoch == 2
     assert list(view.lab.convergences) == ["jacobi", "gauss-seidel", "sor"]
-    assert view._drawn.visible
+    assert len(view._drawn)
