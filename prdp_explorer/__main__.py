@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from ._kept_commands import EXPORTS, delete, export, import_, report, runs, show
 from ._output import check_writable, write_json
+from ._story_command import ALL, story
 from .engine import (
     METRICS,
     STORE_VARIABLE,
@@ -115,11 +116,15 @@ def _parser() -> argparse.ArgumentParser:
         if name == "delete":
             command.add_argument("--undo", action="store_true", help="bring a deleted run back")
         kept.append(command)
+    telling = commands.add_parser("story", help="the stories, or one of them as an HTML page that needs no server")
+    telling.set_defaults(command=story)
+    telling.add_argument("id", metavar="STORY", nargs="?", help=f"its id, or {ALL}; without one they are listed")
+    telling.add_argument("file", metavar="PLACE", nargs="?", help=f"the .html file to write; for {ALL} a folder")
     for command in (run, *kept):
         command.add_argument(
             "--store", metavar="FILE", help=f"where runs are kept; default ${STORE_VARIABLE}, or {default_place()}"
         )
-    for command in (listing, run, checking, *kept):
+    for command in (listing, run, checking, telling, *kept):
         command.add_argument("--json", metavar="FILE", help="write the result as JSON; - for standard output")
     return parser
 

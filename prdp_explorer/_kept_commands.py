@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ._output import check_writable, write_json
+from ._output import check_writable, tell, write_json
 from .engine import EXPORTS, Store, StoredRun, import_runs, records_csv
 
 
@@ -94,14 +94,14 @@ def export(options: argparse.Namespace) -> int:
         else:
             _writer(ending)(store, options.id, options.file)
     told = {"id": options.id, "file": options.file, "format": ending[1:]}
-    return _tell(options, told, "" if options.file == "-" else f"{options.id} is in {options.file} as {ending[1:]}.")
+    return tell(options, told, "" if options.file == "-" else f"{options.id} is in {options.file} as {ending[1:]}.")
 
 
 def import_(options: argparse.Namespace) -> int:
     check_writable(options.json)
     with contextlib.closing(Store(options.store)) as store:
         ids = import_runs(store, options.file)
-    return _tell(options, {"ids": ids, "file": options.file}, f"{', '.join(ids)} came from {options.file}.")
+    return tell(options, {"ids": ids, "file": options.file}, f"{', '.join(ids)} came from {options.file}.")
 
 
 def report(options: argparse.Namespace) -> int:
@@ -109,7 +109,7 @@ def report(options: argparse.Namespace) -> int:
         raise ValueError(f"FILE must end in .html; got {options.file!r}.")
     with _ready(options) as store:
         _writer(".html")(store, options.id, options.file)
-    return _tell(
+    return tell(
         options, {"id": options.id, "file": options.file, "format": "html"}, f"{options.id} is in {options.file}."
     )
 
@@ -120,7 +120,7 @@ def delete(options: argparse.Namespace) -> int:
         (store.restore if options.undo else store.delete)(options.id)
     undo = f"`delete {options.id} --undo` brings it back"
     words = f"{options.id} is {'back' if options.undo else f'deleted; {undo}'}."
-    return _tell(options, {"id": options.id, "deleted": not options.undo}, words)
+    return tell(options, {"id": options.id, "deleted": not options.undo}, words)
 
 
 @contextlib.contextmanager
@@ -130,12 +130,3 @@ def _ready(options: argparse.Namespace) -> Iterator[Store]:
     check_writable(options.file, "FILE")
     with contextlib.closing(Store(options.store, must_exist=True)) as store:
         yield store
-
-
-def _tell(options: argparse.Namespace, told: Any, words: str) -> int:
-    """Say what was done: as JSON where that is wanted, and in words unless the JSON goes to standard output."""
-    if options.json is not None:
-        write_json(told, options.json)
-    if words and options.json != "-":
-        print(words)
-    return 0

@@ -1,5 +1,6 @@
 """Where the command line writes to: files, and standard output."""
 
+import argparse
 import json
 import math
 import sys
@@ -34,6 +35,15 @@ def write_text(text: str, file: str, name: str) -> None:
         Path(file).write_text(text, encoding="utf-8")
     except OSError as error:
         raise ValueError(f"{name} could not be written to {file!r}: {error.strerror}.") from None
+
+
+def tell(options: argparse.Namespace, told: Any, words: str) -> int:
+    """Say what was done: as JSON where that is wanted, and in words unless the JSON goes to standard output."""
+    if options.json is not None:
+        write_json(told, options.json)
+    if words and options.json != "-":
+        print(words)
+    return 0
 
 
 def _finite(value: Any) -> Any:

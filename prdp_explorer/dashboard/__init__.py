@@ -4,6 +4,8 @@ from ._explorer import Explorer as Explorer
 from ._exports import EXPORTS as EXPORTS
 from ._page import make_page as make_page
 from ._report import report as report
+from ._story_page import story_page as story_page
+from ._story_page import write_story as write_story
 from ._views import FieldsView as FieldsView
 from ._views import KeptRuns as KeptRuns
 from ._views import RaceView as RaceView

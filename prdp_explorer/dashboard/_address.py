@@ -12,7 +12,7 @@ from ..problems import scenarios
 from ..refinement import KINDS, PRDP, Constant, Limits, TolerancePRDP
 from ._theme import FULL_LABEL, LOOKS, PRDP_LABEL
 
-AXES_IN_LINKS = {"epoch": "epoch", "iterations": "inner iterations", "seconds": "seconds"}
+AXES_INLINKS = {"epoch": "epoch", "iterations": "inner iterations", "seconds": "seconds"}
 """What the curves are drawn over: in links, which must not change with the words for people, and in those."""
 
 LONGEST_QUERY = 8 * 1024
@@ -27,7 +27,9 @@ _PRDP_LIMITS: Mapping[str, Limits] = {**TolerancePRDP.limits, **PRDP.limits}
 _NUMBERS: Mapping[str, Limits] = {**LIMITS, **_PRDP_LIMITS, "full": Constant.limits["iterations"]}
 _WORDS = ("scenario", "preset", "solver", "differentiation", "refinement", "fairness", "axis")
 _MANY = "contender"
-_LINKS = ("race", "run")  # `_page` opens these
+LINKS = ("race", "run", "story", "step")
+"""What an address may name beside a setting; `_page` opens these."""
+
 _NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{0,25})?([eE][+-]?[0-9]{1,3})?")
 _LONGEST_VALUE = 60
 
@@ -41,14 +43,14 @@ class Setting:
     - `contenders`: complete settings by label: PRDP's, then those of a constant K, then those of further contenders.
       They may differ in the controller and, from the third on, in solver and differentiation mode.
     - `fairness`: what the contenders have equally much of, one of `FAIRNESS`.
-    - `axis`: what the curves are drawn over, in words, one of `AXES_IN_LINKS`.
+    - `axis`: what the curves are drawn over, in words, one of `AXES_INLINKS`.
 
     **Raises:** `ValueError` in words for what is no such thing.
     """
 
     contenders: Mapping[str, RunSettings]
     fairness: str = FAIRNESS[0]
-    axis: str = AXES_IN_LINKS["epoch"]
+    axis: str = AXES_INLINKS["epoch"]
 
     def __post_init__(self) -> None:
         labels, each = list(self.contenders), list(self.contenders.values())
@@ -64,7 +66,7 @@ class Setting:
                 )
         for name, value, offered in (
             ("fairness", self.fairness, FAIRNESS),
-            ("axis", self.axis, AXES_IN_LINKS.values()),
+            ("axis", self.axis, AXES_INLINKS.values()),
         ):
             if value not in offered:
                 raise ValueError(f"`{name}` must be one of {', '.join(offered)}; got {_short(value)}.")
@@ -88,7 +90,7 @@ def address_query(setting: Setting | None, link: Mapping[str, str] = MappingProx
     **Arguments:**
 
     - `setting`: None if there is none that could be held.
-    - `link`: what is shown, `{"race": id}` or `{"run": id}`, if anything is.
+    - `link`: what is shown, if anything is, by names out of `LINKS`: a race, a run, or the step of a story.
     """
     pairs = [] if setting is None else _pairs(setting)
     return "?" + urlencode([(name, _text(value)) for name, value in (*pairs, *link.items())], safe=",:")
@@ -107,7 +109,7 @@ def _pairs(setting: Setting) -> list[tuple[str, Any]]:
         ("full", full.refinement["iterations"]),
         *((_MANY, _contender_text(label, each)) for label, each in list(setting.contenders.items())[2:]),
         ("fairness", setting.fairness),
-        ("axis", next(name for name, words in AXES_IN_LINKS.items() if words == setting.axis)),
+        ("axis", next(name for name, words in AXES_INLINKS.items() if words == setting.axis)),
     ]
 
 
@@ -123,7 +125,7 @@ def setting_in(query: str) -> Setting | None:
     pairs = [
         (name, value)
         for name, value in parse_qsl(query.removeprefix("?"), keep_blank_values=True, errors="replace")
-        if name not in _LINKS and name != "theme" and not name.startswith("bokeh-")
+        if name not in LINKS and name != "theme" and not name.startswith("bokeh-")
     ]
     if not pairs:
         return None
@@ -161,9 +163,19 @@ def setting_in(query: str) -> Setting | None:
             raise ValueError(f"The labels of contenders must differ; got {_short(label)} twice.")
         contenders[label] = settings_for(scenario, refinement, **{**choices, **own})
     axis = values.get("axis", "epoch")
-    if axis not in AXES_IN_LINKS:
-        raise ValueError(f"`axis` must be one of {', '.join(AXES_IN_LINKS)}; got {_short(axis)}.")
-    return Setting(contenders, values.get("fairness", FAIRNESS[0]), AXES_IN_LINKS[axis])
+    if axis not in AXES_INLINKS:
+        raise ValueError(f"`axis` must be one of {', '.join(AXES_INLINKS)}; got {_short(axis)}.")
+    return Setting(contenders, values.get("fairness", FAIRNESS[0]), AXES_INLINKS[axis])
+
+
+def step_in(text: str) -> int:
+    """The number of a story's step in an address, from 1.
+
+    **Raises:** `ValueError` in words for what is none.
+    """
+    if not re.fullmatch("[1-9][0-9]?", text):
+        raise ValueError(f"`step` must be the number of a step of the story, from 1; got {_short(text)}.")
+    return int(text)
 
 
 def _contender_text(label: str, settings: RunSettings) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
+from ._comparison import comparison
 from ._replay import ReplayBar
 from ._session import locked
 from ._shown import Shown
-from ._comparison import comparison
 
 RACE_SECONDS = 30
 """How long a race takes at the speed 1×, so that a person can follow it."""

@@ -13,6 +13,7 @@ import panel_material_ui as pmui
 
 from ..engine import Engine, Race, Run, is_known, settings_for, shared_engine
 from ..problems import Problem, name_of, register, scenario_named
+from ..stories import recorded, story_named
 from ._address import Setting, address_query
 from ._address_bar import AddressBar
 from ._bar import Bar
@@ -27,6 +28,8 @@ from ._session import locked, notify
 from ._share import Share, Shared
 from ._shown import Shown
 from ._source import RunSource
+from ._stories import StoryShelf, StoryTeller
+from ._story_page import race_of_step
 from ._theme import FITTED, FULL_LABEL, LOOKS, PRDP_LABEL, fill
 from ._why import Why
 
@@ -82,6 +85,7 @@ class Explorer(Live):
         self._opened: dict[str, str] = {}  # the race or the run that the address names
         self._held: Any = None
         self.share = Share(lambda: Shared.of(self.shown, self.setting))
+        self.teller = StoryTeller(self._turn_to, lambda: self._link({}))
         self.bar = Bar(self._command, self._set_pace, self.share)
         # Built when it is first opened, and by then shown another race.
         self._builders: dict[str, Callable[[], Any]] = {
@@ -90,6 +94,7 @@ class Explorer(Live):
             "Fields": lambda: Fields(self.engine.rollout, self._pointer),
             "Labs": lambda: Labs(self.engine, lambda: self.controls.settings()[PRDP_LABEL]),
             "Kept runs": self._make_runs,
+            "Stories": lambda: StoryShelf(lambda story: self._turn_to(story, 0)),
         }
         self.views: dict[str, Any] = {}
         self._looked: dict[str, Shown] = {}
@@ -107,7 +112,7 @@ class Explorer(Live):
 
     def _lay_out(self) -> pn.Column:
         drawer = pn.Column(self.controls, css_classes=["drawer"], sizing_mode="stretch_width", margin=0)
-        views = pn.Column(self.bar, self.tabs, sizing_mode="stretch_width", margin=0)
+        views = pn.Column(self.bar, self.teller, self.tabs, sizing_mode="stretch_width", margin=0)
         beside = pn.Column(drawer, views, stylesheets=[_BESIDE], sizing_mode="stretch_width", margin=0)
         return pn.Column(beside, styles=FITTED, sizing_mode="stretch_width", margin=0)
 
@@ -163,6 +168,35 @@ class Explorer(Live):
         race = self.engine.resume(run_id, beside=True)
         race.set_pace(self.bar.pace(max(run.settings.epochs for run in race.runs.values())))
         self.show_race(race, {"race": race.id})
+
+    def tell_story(self, story_id: str, place: int = 0) -> None:
+        """Show a step of a story, from 0: its recorded runs, where there is something to see, and its words.
+
+        **Raises:** `ValueError` in words for a story or a step that there is not, and for a damaged recording.
+        """
+        story = story_named(story_id)
+        runs = recorded(story)
+        steps = story.tell(runs)
+        if not 0 <= place < len(steps):
+            raise ValueError(f"The story {story_id!r} has the steps 1 to {len(steps)}; got {place + 1}.")
+        step = steps[place]
+        race = race_of_step(self.engine, runs, step)
+        race.set_pace(self.bar.pace(max(run.settings.epochs for run in race.runs.values())))
+        with self.changing():
+            self.overview.axis.value = step.axis
+            self.show_race(race, {"story": story_id, "step": str(place + 1)})
+            self.tabs.active = list(self._builders).index(step.tab)
+            self.tick()
+            if step.tab == "Labs":
+                first = runs[step.runs[0]]
+                self._open("Labs").gradient.know(first.kept.id, first.lab(step.epoch))
+            self.teller.tell(story, steps, place)
+
+    def _turn_to(self, story_id: str, place: int) -> None:
+        try:
+            self.tell_story(story_id, place)
+        except ValueError as error:
+            notify(str(error))
 
     def show_race(self, race: Race, link: dict[str, str]) -> None:
         """Show a race with its settings; `link` is what the address then says."""
@@ -360,6 +394,8 @@ class Explorer(Live):
 
         **Raises:** `ValueError` in words; nothing is started then.
         """
+        if self.race is not None:
+            self.engine.take_in(self.race)  # a story's runs are not among one's own until they are forked
         race = self.engine.fork(run_id, epoch, pace=self.bar.pace(self.shown.epochs), beside=True, **changes)
         self.show_race(race, {"race": race.id})
         self.tabs.active = 0

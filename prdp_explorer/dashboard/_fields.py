@@ -86,7 +86,7 @@ class Fields(pn.viewable.Viewer):
 
     **Attributes:**
 
-    - `rollout`: the player of rollouts.
+    - `body`: where the figures of the snapshots are. `rollout`: the player of rollouts.
     """
 
     def __init__(self, roll_out: RollOut, pointer: Pointer | None = None):
@@ -114,12 +114,12 @@ class Fields(pn.viewable.Viewer):
         self._controls = pn.Column(sizing_mode="stretch_width", margin=0)
         self._offer(components=False, samples=True)
         self._nothing = pn.pane.HTML(_NOTHING_YET, margin=(8, 20), styles={"min-height": "260px"})
-        self._body = pn.Column(sizing_mode="stretch_width", margin=0)
-        fill(self._body, self._nothing)
+        self.body = pn.Column(sizing_mode="stretch_width", margin=0)
+        fill(self.body, self._nothing)
         self._summary = pn.pane.HTML(sizing_mode="stretch_width", margin=(0, 12))
         self.rollout = RolloutPlayer(roll_out)
         self._layout = pn.Column(
-            card(self._controls, self._body, self._summary), self.rollout, sizing_mode="stretch_width", margin=0
+            card(self._controls, self.body, self._summary), self.rollout, sizing_mode="stretch_width", margin=0
         )
         self._layout.styles = {"row-gap": "10px"}
 
@@ -144,7 +144,7 @@ class Fields(pn.viewable.Viewer):
                 part.clear()
         else:
             self._kind = self._fields = self._parameters = None
-            fill(self._body, self._nothing)
+            fill(self.body, self._nothing)
         self.rollout.look_at(contenders)
 
     def update(self) -> None:
@@ -257,7 +257,7 @@ class Fields(pn.viewable.Viewer):
             self._fields = BY_DIMENSIONS[kind.dimensions](self._looks, kind.fields, points, compared)
         if kind.parameters:
             self._parameters = Parameters(self._looks, kind.parameters, dict(kind.references), self._pointer)
-        fill(self._body, *(part.view for part in self._parts))
+        fill(self.body, *(part.view for part in self._parts))
 
     def _offer(self, *, components: bool, samples: bool) -> None:
         """Show the controls that there is something to choose with."""

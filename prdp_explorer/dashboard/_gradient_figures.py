@@ -66,8 +66,8 @@ class ByCount:
         }
         self.legends = {name: legend() for name in titles}
         self.summaries = {name: Summary() for name in titles}
-        cards = [card(as_pane(self.figures[name]), self.legends[name], self.summaries[name]) for name in titles]
-        self.view = tab_grid(*((each, {"lg": 6}) for each in cards))
+        self.cards = [card(as_pane(self.figures[name]), self.legends[name], self.summaries[name]) for name in titles]
+        self.view = tab_grid(*((each, {"lg": 6}) for each in self.cards))
         self.view.margin = 0
 
     def _make(self, column: str, title: str, label: str, *, now: Span) -> figure:

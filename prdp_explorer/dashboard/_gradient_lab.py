@@ -115,6 +115,12 @@ class GradientLabView(pn.viewable.Viewer):
             self._of = {}
         self._show(chosen)
 
+    def know(self, run_id: str, lab: GradientLab) -> None:
+        """Have the comparison of a run that was made before; it is shown while the run is looked at."""
+        self._of.setdefault(run_id, _Spent()).lab = lab
+        if self._contender is not None and self._contender.run.id == run_id:
+            self._draw(full=True)
+
     def update(self) -> None:
         """Show what was computed since, and ask for what is due."""
         if self._asked is not None and self._asked[2].done():

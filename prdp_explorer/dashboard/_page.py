@@ -8,7 +8,7 @@ from panel.util import edit_readonly
 
 from ..problems import troubles
 from ._accessible import Readable
-from ._address import setting_in
+from ._address import LINKS, setting_in, step_in
 from ._explorer import Explorer
 from ._session import notify
 
@@ -61,7 +61,15 @@ def make_page() -> pmui.Page:
         title="PRDP explorer",
         sidebar=[explorer.controls],
         sidebar_width=340,
-        main=[explorer.bar, explorer.tabs, NarrowPage(margin=0), Readable(margin=0), explorer.beat, explorer.address],
+        main=[
+            explorer.bar,
+            explorer.teller,
+            explorer.tabs,
+            NarrowPage(margin=0),
+            Readable(margin=0),
+            explorer.beat,
+            explorer.address,
+        ],
         busy_indicator=None,
         theme_config=THEME,
     )
@@ -75,13 +83,16 @@ def _open_link(explorer: Explorer) -> None:
     for trouble in troubles():
         _tell_once_open(trouble)
     arguments = pn.state.session_args
-    wanted = {name: values[0].decode("utf-8", "replace") for name in ("race", "run") if (values := arguments.get(name))}
+    wanted = {name: values[0].decode("utf-8", "replace") for name in LINKS if (values := arguments.get(name))}
     setting = None
     try:
         setting = setting_in(urlencode([(name, value) for name, values in arguments.items() for value in values]))
     except ValueError as error:
         _tell_once_open(f"The setting in this link is not used. {error}")
     try:
+        if "story" in wanted:
+            explorer.tell_story(wanted["story"], step_in(wanted.get("step", "1")) - 1)
+            return
         if "run" in wanted:
             explorer.open_run(wanted["run"])
         elif "race" in wanted:

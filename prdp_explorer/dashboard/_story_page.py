@@ -1,8 +1,8 @@
 """A story as one page that needs no server and no network: recorded runs, plots that zoom, steps to click."""
 
 import contextlib
-import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import panel as pn
@@ -11,19 +11,18 @@ from bokeh.models import WheelZoomTool
 from bokeh.plotting import figure
 from bokeh.resources import Resources
 
-from ..engine import Engine, Race
+from ..engine import Engine, Race, as_records, written_whole
 from ..stories import Recorded, Step, Story, recorded
 from ._costs import Costs
 from ._curves import Curves
 from ._fields import Fields
-from ._gradient_lab import GradientFigures
+from ._gradient_figures import ByCount
 from ._report_page import document, text
 from ._shown import Contender, Shown
 from ._source import AXES, RunSource
 from ._theme import LOOKS
 from ._why_figures import WhyFigures
 from ._why_words import decision_html, figure_words, values_at
-from ..engine import as_records
 
 _WIDE = "wide"
 """Of a part that takes the whole width."""
@@ -58,6 +57,16 @@ def story_page(story: Story) -> str:
     return document(story.title, body, [*bokeh, "const steps = []", *scripts, _TURN], _STYLE)
 
 
+def write_story(story: Story, file: str | Path) -> None:
+    """Write what `story_page` makes to a file, in one step when all went well.
+
+    **Raises:** `ValueError` in words if it cannot be written, or the recording cannot be read.
+    """
+    page = story_page(story)
+    with written_whole(file) as part:
+        part.write_text(page, encoding="utf-8")
+
+
 def race_of_step(engine: Engine, runs: Recorded, step: Step) -> Race:
     """The runs that a step shows, played up to its epoch."""
     first, *others = (runs[label].kept.id for label in step.runs)
@@ -73,16 +82,20 @@ def _views(race: Race, runs: Recorded, step: Step) -> Iterator[tuple[str, list[A
     elif step.tab == "Why":
         yield from _why_views(first)
     elif step.tab == "Fields":
-        fields = Fields(engine_less_rollout)
+        fields = Fields(_no_rollout)
         fields.look_at(shown)
         fields.update()
         yield _WIDE, _contents(fields.body)
     else:
-        told = runs[first.label]
-        figures = GradientFigures()
-        figures.show(told.labs[told.epochs if step.epoch is None else step.epoch], first.run.settings.differentiation)
+        figures = ByCount()
+        figures.show(runs[first.label].lab(step.epoch), first.run.settings.differentiation)
         for each in figures.cards:
             yield "", _contents(each)
+
+
+def _no_rollout(*_: Any, **__: Any) -> Any:
+    """A page by itself computes nothing."""
+    raise ValueError("A page by itself makes no rollouts.")
 
 
 def _race_views(shown: Shown, column: str) -> Iterator[tuple[str, list[Any]]]:
@@ -156,8 +169,8 @@ def _step_html(place: int, step: Step, markup: str) -> str:
 _BODY = """<header>
 <h1>{title}</h1>
 <p class="headline">{question}</p>
-<p class="name">About {minutes} minutes. Everything shown was recorded; nothing is trained, and nothing is asked of any \
-network.</p>
+<p class="name">About {minutes} minutes. Everything shown was recorded; nothing is trained, and nothing is asked \
+of any network.</p>
 </header>
 <nav aria-label="Steps">
 <ol>{contents}</ol>
@@ -184,9 +197,12 @@ button:disabled { opacity: .45; cursor: default }
 .look::before { content: "Look at: "; color: #5a636e; font-weight: 400 }
 .card.wide { grid-column: 1 / -1 }
 .plots h2 { margin: 4px 8px }
-.plots > :first-child:nth-last-child(3) ~ :last-child { grid-column: auto }
+.step .plots > :last-child:not(.wide) { grid-column: auto }
 @media (min-width: 1100px) {
   .plots:has(> :nth-child(3):last-child) { grid-template-columns: repeat(3, minmax(0, 1fr)) }
+}
+@media (min-width: 761px) and (max-width: 1099px) {
+  .step .plots:has(> :nth-child(3):last-child) > :last-child { grid-column: 1 / -1 }
 }
 @media (max-width: 760px) { nav { position: static } nav ol { display: none } }
 @media print { nav { display: none } .step[hidden] { display: block } }
@@ -229,8 +245,3 @@ addEventListener("keydown", (event) => {
 })
 show(asked())
 """
-
-
-def engine_less_rollout(*_: Any, **__: Any) -> Any:
-    """Rollouts are computed, and a page by itself computes nothing."""
-    raise ValueError("A page by itself makes no rollouts.")

@@ -9,6 +9,7 @@ import panel as pn
 from ..engine import Engine, Race, Store, shared_engine
 from ..problems import title_of
 from ._bar import status_html
+from ._comparison import comparison
 from ._fields import Fields
 from ._live import Live, race_of
 from ._overview import Overview
@@ -16,7 +17,6 @@ from ._pointer import Pointer
 from ._runs import Runs
 from ._shown import Shown
 from ._source import RunSource
-from ._comparison import comparison
 from ._theme import FITTED, LOOKS
 from ._why import Why
 

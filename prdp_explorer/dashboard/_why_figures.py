@@ -51,7 +51,7 @@ class WhyFigures:
 
     **Arguments:**
 
-    - `pointer`: what follows the pointer over them; None for none.
+    - `pointer`: what follows the pointer over them; None for figures that nobody can ask anything of.
 
     **Attributes:**
 
@@ -62,6 +62,7 @@ class WhyFigures:
 
     def __init__(self, pointer: Pointer | None = None):
         self.source = DecisionSource()
+        self._live = pointer is not None
         self.what_if = ColumnDataSource(what_if_columns(None))
         self._marks = ColumnDataSource(_no_marks())
         self._epochs = Range1d(start=0, end=100)
@@ -244,33 +245,35 @@ class WhyFigures:
         look, label = contender.look, contender.label
         own = (look.dash, look.color)
         metric = "training loss" if contender.run.settings.metric == "training" else "validation error"
-        what_if = "of the what-if"
+
+        def what_if(*entries: tuple[str, str, str]) -> tuple[tuple[str, str, str], ...]:
+            return entries if self._live else ()
+
         self.metric.legend.object = legend_html(
             ("solid", look.color, f"thin: the {metric} of {label} as measured"),
             (*own, "strong: s, smoothed over about w epochs"),
             ("area", NEUTRAL_COLOR, "the window of δ values; its ends, the dots, are what r compares"),
             ("dashed", NEUTRAL_COLOR, "s_checkpoint: s at the last refinement"),
-            ("dashed", WHAT_IF_COLOR, f"s {what_if}"),
+            *what_if(("dashed", WHAT_IF_COLOR, "s of the what-if")),
         )
         self.plateau.legend.object = legend_html(
             ("solid", look.color, "r: s now over s at the beginning of the window δ"),
             ("dashed", NEUTRAL_COLOR, "τ_step"),
             ("area", NEUTRAL_COLOR, "above τ_step: a plateau"),
-            ("dashed", WHAT_IF_COLOR, f"r and τ_step {what_if}"),
+            *what_if(("dashed", WHAT_IF_COLOR, "r and τ_step of the what-if")),
         )
         self.checkpoint.legend.object = legend_html(
             ("circle", IC_SAVING_COLOR, "r_c: s now over s_checkpoint; above 1 the error grows"),
             ("dotted", NEUTRAL_COLOR, "τ_stop"),
             ("area", NEUTRAL_COLOR, "below τ_stop: worth it"),
             ("triangle", PR_SAVING_COLOR, "refined"),
-            ("cross", WHAT_IF_COLOR, f"refinements, r_c and τ_stop {what_if}"),
+            *what_if(("cross", WHAT_IF_COLOR, "refinements, r_c and τ_stop of the what-if")),
         )
         level = "tolerance" if self.by_tolerance else "K"
         self.levels.legend.object = legend_html(
             (*own, f"{level} of {label}"),
             ("triangle", PR_SAVING_COLOR, "refined"),
-            ("dashed", WHAT_IF_COLOR, f"{level} {what_if}"),
-            ("cross", WHAT_IF_COLOR, "would refine"),
+            *what_if(("dashed", WHAT_IF_COLOR, f"{level} of the what-if"), ("cross", WHAT_IF_COLOR, "would refine")),
             *([] if self.by_tolerance else [EDIT_MARK]),
         )
 

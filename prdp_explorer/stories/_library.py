@@ -20,8 +20,8 @@ MOST_SNAPSHOTS = 6
 """Of a run, evenly over its epochs, the first and the last among them."""
 
 LARGEST_CHECKPOINT = 400_000
-"""Bytes of the last parameters of a run. They are recorded, where they are not larger, with the first run of a story and
-with those whose gradients it compares: what a person is likely to look further into."""
+"""Bytes of the last parameters of a run. They are recorded, where they are not larger, with the first run of a story
+and with those whose gradients it compares: what a person is likely to look further into."""
 
 PATIENCE_SECONDS = 1800.0
 

@@ -28,6 +28,7 @@ def _tell_coarse(runs: Recorded) -> list[Step]:
     prdp, full = runs[PRDP], runs[FULL]
     both = (PRDP, FULL)
     first, *_, last = prdp.refined()
+    stalled, stalled_next = prdp.refined()[3:5]
     whole = full.iterations()
     return [
         Step(
@@ -53,7 +54,7 @@ def _tell_coarse(runs: Recorded) -> list[Step]:
                 f"{number(prdp.angle(1, 'implicit', 0))}° off is still downhill: that is why coarse physics suffices "
                 "to begin with.",
             ),
-            "The left figure: 1 − cosine at K = 1 is small already, and falls with every iteration.",
+            "The gradient lab, left figure: 1 − cosine at K = 1 is small already, and falls with every iteration.",
             both,
             tab="Labs",
             epoch=0,
@@ -63,13 +64,14 @@ def _tell_coarse(runs: Recorded) -> list[Step]:
             (
                 "PRDP watches the validation error. While it falls, K stays. When it no longer falls, the ratio r of "
                 "the error now to the error a few epochs ago comes above τ_step: a plateau.",
-                f"That happened first after epoch {first}. K became {prdp.iterations(first + 1)}, and the error fell "
-                "again.",
+                f"That happened after epoch {stalled}, for instance: K became {prdp.iterations(stalled + 1)}, and the "
+                f"error, {number(prdp.error(stalled))} by then, was {number(prdp.error(stalled_next))} when the next "
+                f"plateau came, after epoch {stalled_next}.",
             ),
-            "The ratio r where it crosses τ_step, and K one step higher right after it.",
+            "The ratio r where it comes above τ_step, and the steps of K: a triangle marks each refinement.",
             both,
             tab="Why",
-            epoch=first,
+            epoch=stalled,
         ),
         Step(
             "Near the end, direction needs precision",
@@ -80,7 +82,7 @@ def _tell_coarse(runs: Recorded) -> list[Step]:
                 f"{number(prdp.angle(prdp.iterations(), 'implicit'))}°.",
                 "What suffices grows while the network improves. No K that is fixed in advance is right throughout.",
             ),
-            "The same figure as before, now near 1 for small K: it pays to go right of the dashed line only so far.",
+            "The same figure of the gradient lab: left of K = 6 all lines are near 1 now, a gradient that points anywhere.",
             both,
             tab="Labs",
         ),
@@ -118,10 +120,10 @@ def _tell_not_enough(runs: Recorded) -> list[Step]:
             (
                 "If one iteration gives a usable direction, why ever do more? Five networks, the same data: full "
                 "physics, PRDP, and three that keep K = 1, 2 and 4 for ever.",
-                f"After {early} epochs the one with K = 1 has an error of {number(one.error(early))}, full physics "
-                f"{number(full.error(early))}.",
+                f"After {early} epochs nothing tells against it: with K = 1 the error is {number(one.error(early))}, "
+                f"with full physics {number(full.error(early))}.",
             ),
-            "The first epochs of the error curves: they part soon.",
+            "The error curves, which still run together, and the bars on the right: what each has cost so far.",
             everyone,
             epoch=early,
         ),
@@ -154,7 +156,7 @@ def _tell_not_enough(runs: Recorded) -> list[Step]:
                 "At the end the network of K = 2 sits where its own gradient says there is nothing left to gain. The "
                 f"converged gradient at the same place points {number(two.angle(2, 'implicit'))}° away from it.",
             ),
-            "K = 2 in the left figure, and how many iterations it takes from there until the direction is right.",
+            "The gradient lab: K = 2 in the left figure, and how many iterations it takes until the direction is right.",
             ("K = 2", FULL),
             tab="Labs",
         ),
@@ -215,7 +217,7 @@ def _tell_modes(runs: Recorded) -> list[Step]:
                 f"training; one-step, which differentiates the last iteration only, is "
                 f"{number(implicit.angle(4, 'one-step', 0))}° off.",
             ),
-            "Two lines in one: the marks of implicit and unrolled coincide at every K; one-step stays behind.",
+            "The gradient lab: the marks of implicit and unrolled coincide at every K; one-step stays behind.",
             jacobi,
             tab="Labs",
             epoch=0,
@@ -250,7 +252,7 @@ def _tell_modes(runs: Recorded) -> list[Step]:
                 f"Before training, at K = 2, unrolled is {number(sd_implicit.angle(2, 'unrolled', 0))}° and implicit "
                 f"{number(sd_implicit.angle(2, 'implicit', 0))}° off the converged gradient.",
             ),
-            "The marks of unrolled and implicit at small K, and that all fall together to the right.",
+            "The gradient lab: unrolled and implicit at small K, and that both fall to the right.",
             descent,
             tab="Labs",
             epoch=0,
@@ -370,7 +372,7 @@ def _train_diverging(engine: Engine) -> list[Run]:
 
 
 def _tell_diverging(runs: Recorded) -> list[Step]:
-    prdp, full, one = (runs[label] for label in (PRDP, FULL, "K = 1"))
+    prdp, one = runs[PRDP], runs["K = 1"]
     diverged, rescued = runs[_TOO_LARGE], runs[_RESCUED]
     grows = prdp.first(lambda row: row["reason"] == Reason.DIVERGING)
     return [

@@ -115,9 +115,13 @@ class Told:
                 return int(row["epoch"])
         raise ValueError(f"No epoch of {self.kept.label!r} is as the story says; record it anew.")
 
+    def lab(self, epoch: int | None = None) -> GradientLab:
+        """The comparison of its gradients after an epoch."""
+        return self.labs[self.epochs if epoch is None else epoch]
+
     def angle(self, iterations: int, mode: str, epoch: int | None = None) -> float:
         """Degrees between the gradient with so many iterations and the converged one."""
-        lab = self.labs[self.epochs if epoch is None else epoch]
+        lab = self.lab(epoch)
         value = lab.one_minus_cosine[lab.modes.index(mode), lab.counts.index(iterations)]
         return math.degrees(math.acos(1 - float(value)))
 
@@ -156,5 +160,3 @@ def number(value: float) -> str:
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa} · 10^{int(exponent)}".replace("-", "−")
     return f"{value:.2g}" if abs(value) < 100 else f"{value:,.0f}"
-
-

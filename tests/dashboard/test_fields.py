@@ -151,7 +151,7 @@ def offered(fields: Fields) -> list[Any]:
 
 def body(fields: Fields) -> list[Any]:
     """What is shown in the place of the figures."""
-    return list(cast(Any, fields._body[0]))
+    return list(cast(Any, fields.body[0]))
 
 
 def text(layout: Any) -> str:
@@ -177,7 +177,7 @@ class TestLines:
     def test_before_a_snapshot_it_says_so(self, race: Race):
         fields = looking_at(race)
         assert fields._fields is None
-        assert "appear here" in text(fields._body[0])
+        assert "appear here" in text(fields.body[0])
 
     def test_the_lines_are_the_newest_snapshot(self, race: Race):
         fields = looking_at(race)
@@ -457,7 +457,7 @@ class TestKinds:
         fields = looking_at(race)
         fields.look_at(shown_of(race_of(other)))
         fields.update()
-        assert "appear here" in text(fields._body[0])
+        assert "appear here" in text(fields.body[0])
         fields.look_at(shown_of(race))
         fields.update()
         assert body(fields) == [images_of(fields).view]
