@@ -17,7 +17,8 @@ from ._story import Recorded, Story, Told
 RECORDINGS = Path(__file__).parent / "recordings"
 
 MOST_SNAPSHOTS = 6
-"""Of a run, evenly over its epochs, the first and the last among them."""
+SNAPSHOT_BYTES = 400_000
+"""Of a run, evenly over its epochs, the first and the last among them in any case."""
 
 LARGEST_CHECKPOINT = 400_000
 """Bytes of the last parameters of a run. They are recorded, where they are not larger, with the first run of a story
@@ -80,7 +81,9 @@ def finished(*runs: Run) -> list[Run]:
 def _slim(contents: Any, looked_into: bool) -> Any:
     """A run with as many snapshots and checkpoints as a story needs: recordings are part of the package."""
     snapshots = sorted(contents["snapshots"], key=lambda row: row["epoch"])
-    kept = {round(place) for place in np.linspace(0, len(snapshots) - 1, min(len(snapshots), MOST_SNAPSHOTS))}
+    fitting = SNAPSHOT_BYTES // max((row["bytes"] for row in snapshots), default=1)
+    count = min(len(snapshots), MOST_SNAPSHOTS, max(fitting, 2))
+    kept = {round(place) for place in np.linspace(0, len(snapshots) - 1, count)}
     checkpoints = sorted(contents["checkpoints"], key=lambda row: row["epoch"])[-1:]
     return {
         **contents,

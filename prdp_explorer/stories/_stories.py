@@ -27,7 +27,7 @@ def _train_coarse(engine: Engine) -> list[Run]:
 def _tell_coarse(runs: Recorded) -> list[Step]:
     prdp, full = runs[PRDP], runs[FULL]
     both = (PRDP, FULL)
-    first, *_, last = prdp.refined()
+    early, last = 25, prdp.refined()[-1]
     stalled, stalled_next = prdp.refined()[3:5]
     whole = full.iterations()
     return [
@@ -37,12 +37,12 @@ def _tell_coarse(runs: Recorded) -> list[Step]:
                 "Two networks learn one time step of the heat equation. Each prediction goes through a solver of the "
                 "next time step before it is compared with the data, so that each gradient comes through the solver.",
                 f"Full physics lets the solver do {whole} Jacobi iterations, which is converged. PRDP began with "
-                f"K = {prdp.iterations(1)}. After {first + 5} epochs it has done {prdp.spent(first + 5)} iterations "
-                f"instead of {full.spent(first + 5)}.",
+                f"K = {prdp.iterations(1)}. After {early} epochs it has done {prdp.spent(early)} iterations instead of "
+                f"{full.spent(early)}.",
             ),
-            "The two error curves on the left, and K of both in the middle.",
+            "The two error curves, and K of both in “How much physics?”.",
             both,
-            epoch=first + 5,
+            epoch=early,
         ),
         Step(
             "What a coarse gradient is worth",
@@ -54,7 +54,7 @@ def _tell_coarse(runs: Recorded) -> list[Step]:
                 f"{number(prdp.angle(1, 'implicit', 0))}° off is still downhill: that is why coarse physics suffices "
                 "to begin with.",
             ),
-            "The gradient lab, left figure: 1 − cosine at K = 1 is small already, and falls with every iteration.",
+            "The gradient lab, “Same direction?”: at K = 1 it is small already, and falls with every iteration.",
             both,
             tab="Labs",
             epoch=0,
@@ -82,7 +82,7 @@ def _tell_coarse(runs: Recorded) -> list[Step]:
                 f"{number(prdp.angle(prdp.iterations(), 'implicit'))}°.",
                 "What suffices grows while the network improves. No K that is fixed in advance is right throughout.",
             ),
-            "The same figure of the gradient lab: left of K = 6 all lines are near 1 now, a gradient that points anywhere.",
+            "The same figure: left of K = 6 all lines are near 1 now, a gradient that points anywhere.",
             both,
             tab="Labs",
         ),
@@ -96,7 +96,7 @@ def _tell_coarse(runs: Recorded) -> list[Step]:
                 f"{prdp.iterations()} instead of {whole}, since more than that would not have helped. The last "
                 f"refinement came after epoch {last}.",
             ),
-            "The two shaded areas in the middle, and the bars on the right.",
+            "The two shaded areas of “How much physics?”, and the bars.",
             both,
         ),
     ]
@@ -123,7 +123,7 @@ def _tell_not_enough(runs: Recorded) -> list[Step]:
                 f"After {early} epochs nothing tells against it: with K = 1 the error is {number(one.error(early))}, "
                 f"with full physics {number(full.error(early))}.",
             ),
-            "The error curves, which still run together, and the bars on the right: what each has cost so far.",
+            "The error curves, which still run together, and the bars: what each has cost so far.",
             everyone,
             epoch=early,
         ),
@@ -156,7 +156,7 @@ def _tell_not_enough(runs: Recorded) -> list[Step]:
                 "At the end the network of K = 2 sits where its own gradient says there is nothing left to gain. The "
                 f"converged gradient at the same place points {number(two.angle(2, 'implicit'))}° away from it.",
             ),
-            "The gradient lab: K = 2 in the left figure, and how many iterations it takes until the direction is right.",
+            "The gradient lab: “Same direction?” at K = 2, and how many iterations it takes until it is.",
             ("K = 2", FULL),
             tab="Labs",
         ),
@@ -265,7 +265,7 @@ def _tell_modes(runs: Recorded) -> list[Step]:
                 f"{number(unrolled.seconds())} s unrolled and {number(implicit.seconds())} s implicit.",
                 "Rule of thumb: implicit, unless the solver is nonlinear in the right side and K is small.",
             ),
-            "The bars on the right: equal iterations, and the seconds.",
+            "The bars: equal iterations, and the seconds.",
             jacobi,
         ),
     ]
@@ -300,7 +300,7 @@ def _tell_thresholds(runs: Recorded) -> list[Step]:
                 f"After 20 epochs the usual one is at K = {prdp.iterations(20)}, the eager one at "
                 f"{eager.iterations(20)}, the shy one at {shy.iterations(20)}.",
             ),
-            "The steps of K in the middle.",
+            "The steps of K in “How much physics?”.",
             everyone,
             epoch=20,
         ),
@@ -385,9 +385,9 @@ def _tell_diverging(runs: Recorded) -> list[Step]:
                 f"PRDP, which was at K = {prdp.iterations(grows)} by then, got worse as well: "
                 f"{number(prdp.error(grows - 1))}, then {number(prdp.error(grows))}.",
             ),
-            "The error curves around the last epoch shown.",
+            "The error of K = 1, and the peak of PRDP's.",
             (PRDP, FULL, "K = 1"),
-            epoch=grows,
+            epoch=2 * grows,
         ),
         Step(
             "PRDP does not wait for a plateau to be worth it",
@@ -417,8 +417,8 @@ def _tell_diverging(runs: Recorded) -> list[Step]:
                 "Here the learning rate is too large: full physics, a Poisson equation with one unknown number, and a "
                 "step that overshoots further each time. The error grew from "
                 f"{number(diverged.error(0))} to {number(diverged.error(10))} in ten epochs.",
-                f"After epoch {diverged.epochs} it was no number any more. The run was stopped there, with everything "
-                "before it kept.",
+                f"After epoch {diverged.epochs} it was {number(diverged.error())}, and the loss, its square, more than "
+                "single precision can hold. The run was stopped there, with everything before it kept.",
             ),
             "A straight line upwards on a logarithmic axis: growth by the same factor each epoch.",
             (_TOO_LARGE,),
@@ -443,9 +443,9 @@ def _train_navier_stokes(engine: Engine) -> list[Run]:
 def _tell_navier_stokes(runs: Recorded) -> list[Step]:
     prdp, full = runs[PRDP], runs[FULL]
     both = (PRDP, FULL)
-    each = {run: run.seconds() / run.epochs for run in (prdp, full)}
-    per_iteration = (each[full] - each[prdp]) * prdp.epochs / (full.spent() - prdp.spent())
-    fixed = each[full] - per_iteration * full.iterations()
+    fast, slow = (run.seconds() / run.epochs for run in (prdp, full))
+    per_iteration = (slow - fast) * prdp.epochs / (full.spent() - prdp.spent())
+    fixed = slow - per_iteration * full.iterations()
     (refined,) = prdp.refined()[:1]
     return [
         Step(
@@ -466,7 +466,7 @@ def _tell_navier_stokes(runs: Recorded) -> list[Step]:
                 f"After 10 epochs: PRDP {number(prdp.error(10))}, full physics {number(full.error(10))}. PRDP has done "
                 f"{percent(prdp.spent(10), full.spent(10))} of the inner iterations.",
             ),
-            "The two error curves on the left, which lie close together.",
+            "The two error curves, which lie close together.",
             both,
             epoch=10,
         ),
@@ -486,7 +486,7 @@ def _tell_navier_stokes(runs: Recorded) -> list[Step]:
             "Where the seconds go",
             (
                 f"In this recording an epoch cost {number(fixed)} s plus {number(per_iteration)} s for each inner "
-                f"iteration. With full physics {percent(per_iteration * full.iterations(), each[full])} of the time "
+                f"iteration. With full physics {percent(per_iteration * full.iterations(), slow)} of the time "
                 "was physics: where that is so, iterations saved are seconds saved.",
                 "On heat in 1D the network and everything around it cost more than the solver, and little time can "
                 "be saved. The Labs tab measures it for any scenario before a training starts.",
@@ -503,7 +503,7 @@ def _tell_navier_stokes(runs: Recorded) -> list[Step]:
                 f"{number(full.error())}.",
                 f"That is {percent(prdp.seconds(), full.seconds())} of the seconds.",
             ),
-            "The bars on the right.",
+            "The bars, and the two shaded areas.",
             both,
         ),
     ]

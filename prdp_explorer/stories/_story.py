@@ -147,6 +147,9 @@ class Recorded(Mapping[str, Told]):
         return len(self._told)
 
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def percent(part: float, whole: float) -> str:
     """A share for people."""
     return f"{100 * part / whole:.0f} %"
@@ -158,5 +161,5 @@ def number(value: float) -> str:
         return "no number"
     if value and not 1e-3 <= abs(value) < 1e4:
         mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{mantissa} · 10^{int(exponent)}".replace("-", "−")
+        return f"{mantissa} · 10{str(int(exponent)).translate(_RAISED)}"
     return f"{value:.2g}" if abs(value) < 100 else f"{value:,.0f}"
