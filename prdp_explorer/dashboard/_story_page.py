@@ -1,6 +1,7 @@
 """A story as one page that needs no server and no network: recorded runs, plots that zoom, steps to click."""
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -146,13 +147,18 @@ def _drawn(views: Iterator[tuple[str, list[Any]]]) -> tuple[str, str]:
         each.add_tools(WheelZoomTool())
     script, places = components(tuple(figures), wrap_script=False)
     left = iter(places)
-    markup = "".join(
-        f'<figure class="card {kind}">'
-        + "".join(next(left) if isinstance(each, figure) else each for each in contents)
-        + "</figure>"
-        for kind, contents in cards
-    )
-    return markup, script
+    markup = []
+    for kind, contents in cards:
+        markup.append(f'<figure class="card {kind}">')
+        for images, group in itertools.groupby(contents, _is_image):
+            placed = "".join(next(left) if isinstance(each, figure) else each for each in group)
+            markup.append(f'<div class="images">{placed}</div>' if images else placed)
+        markup.append("</figure>")
+    return "".join(markup), script
+
+
+def _is_image(content: Any) -> bool:
+    return isinstance(content, figure) and content.aspect_ratio == 1
 
 
 def _step_html(place: int, step: Step, markup: str) -> str:
@@ -196,6 +202,7 @@ button:disabled { opacity: .45; cursor: default }
 .look { border-left: 3px solid #E69F00; padding-left: 10px; font-weight: 600 }
 .look::before { content: "Look at: "; color: #5a636e; font-weight: 400 }
 .card.wide { grid-column: 1 / -1 }
+.images { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(46%, 200px), 1fr)) }
 .plots h2 { margin: 4px 8px }
 .step .plots > :last-child:not(.wide) { grid-column: auto }
 @media (min-width: 1100px) {

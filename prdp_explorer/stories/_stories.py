@@ -453,9 +453,9 @@ def _tell_navier_stokes(runs: Recorded) -> list[Step]:
             (
                 "A coarse solver of the Navier-Stokes equations makes one step after another; a network corrects each "
                 "of them, and learns from a finer simulation. In every step a saddle-point system is solved by GMRES: "
-                f"{full.iterations()} times its restart with full physics, {prdp.iterations(1)} times with PRDP.",
+                f"with {full.iterations()} restarts for full physics, while PRDP begins with {prdp.iterations(1)}.",
             ),
-            "The fields of a validation sample: what the network makes of the coarse step, and the reference.",
+            "A validation sample: “after the correction” beside “target”, and that PRDP's errors are no larger.",
             both,
             tab="Fields",
             epoch=prdp.epochs,

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from ..engine import Engine, GradientLab, Log, Run, Store, StoredRun
 from ..refinement import Reason
 
@@ -102,8 +100,8 @@ class Told:
 
     def refined(self) -> list[int]:
         """The epochs after which K was raised."""
-        rows = self.log.read()
-        return [int(epoch) for epoch in rows["epoch"][rows["next_iterations"] > np.maximum(rows["iterations"], 1)]]
+        rows = self.log.read(1)  # what is decided before training is where K begins
+        return [int(epoch) for epoch in rows["epoch"][rows["next_iterations"] > rows["iterations"]]]
 
     def first(self, condition: Callable[[Any], bool]) -> int:
         """The first epoch whose record fulfils a condition.
