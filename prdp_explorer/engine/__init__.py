@@ -10,6 +10,7 @@ from ._explore import explore as explore
 from ._from_json import is_known as is_known
 from ._from_json import settings_from_json as settings_from_json
 from ._gradient_lab import GradientLab as GradientLab
+from ._gradient_lab import suited_modes as suited_modes
 from ._log import RECORD as RECORD
 from ._log import Checkpoint as Checkpoint
 from ._log import Event as Event
