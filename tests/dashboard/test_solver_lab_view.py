@@ -15,8 +15,8 @@ from prdp_explorer.dashboard._shown import Shown
 from prdp_explorer.dashboard._solver_lab import SolverLabView
 from prdp_explorer.dashboard._theme import FULL_LABEL, LOOKS, PRDP_LABEL
 from prdp_explorer.engine import SolverLab
+from prdp_explorer.engine._convergence import convergence
 from prdp_explorer.engine._loop import loop_settings
-from prdp_explorer.engine._solver_lab import convergence
 
 RATES = {"jacobi": 0.7, "gauss-seidel": 0.5, "sor": 0.3, "cg": 0.4, "gmres": 0.01, "richardson": 1.2}
 POINTS = 31
