@@ -23,8 +23,8 @@ from training_helpers import (
 )
 
 from prdp_explorer import Engine, Problem, Run
-from prdp_explorer.engine import GradientLab, settings_for
-from prdp_explorer.engine._gradient_lab import GradientProbe
+from prdp_explorer.engine import GradientLab, settings_for, suited_modes
+from prdp_explorer.engine._gradient_lab import GradientProbe, checked_modes
 from prdp_explorer.engine._loop import loop_settings
 from prdp_explorer.engine._rollouts import Parameters
 from prdp_explorer.physics import HeatOperator
@@ -203,6 +203,19 @@ class TestEngine:
         few = looked(engine, run, modes=["implicit"], counts=())
         assert few.counts == (run.next_iterations,)
         np.testing.assert_array_equal(few.norm[0, 0], lab.norm[0, lab.counts.index(run.next_iterations)])
+        # One mode after another is the same, although training goes on.
+        one = looked(engine, run, modes=DIFFERENTIATIONS[:1])
+        run.step()
+        wait_for_epoch(run, lab.epoch + 1)
+        both = one.with_modes_of(looked(engine, run, modes=DIFFERENTIATIONS[1:], beside=one))
+        assert (both.epoch, both.iterations, both.modes, both.counts) == (
+            lab.epoch,
+            lab.iterations,
+            lab.modes,
+            lab.counts,
+        )
+        for name in ("one_minus_cosine", "relative_error", "norm"):
+            np.testing.assert_array_equal(getattr(both, name), getattr(lab, name))
 
     def test_of_a_refined_tolerance_k_is_what_was_used(self, engine: Engine):
         run = engine.start(PLAIN, {"kind": "prdp-tolerance", "rtol_initial": 0.1, "maximum": 12}, epochs=3)
@@ -347,9 +360,10 @@ class TestErrors:
         with pytest.raises(ValueError, match="after epoch 7 is not finite"):
             probe.measure(Parameters(7, [weight, bias * np.nan]), (1,), 1)
 
-    def test_modes_that_do_not_suit_the_solver_are_left_out(self, engine: Engine):
-        lab = looked(engine, _over(engine, solver="cg"))
-        assert lab.modes == ("implicit", "unrolled", "exact-adjoint", "detached")
+    def test_modes_that_do_not_suit_the_solver_are_left_out(self):
+        settings = settings_for(PLAIN, solver="cg", differentiation="exact-adjoint")
+        suited = ("exact-adjoint", "implicit", "unrolled", "detached")  # that of the run in front
+        assert suited_modes(settings) == checked_modes(settings, None) == suited
 
 
 def _over(engine: Engine, problem: Problem = PLAIN, **choices: Any) -> Run:

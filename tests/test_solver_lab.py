@@ -12,9 +12,10 @@ from training_helpers import PATIENCE, PlainToy, undisturbed, wait_for_epoch, wa
 
 from prdp_explorer import PRDP, Constant, Engine, Problem, Race, TolerancePRDP
 from prdp_explorer.engine import SolverLab, settings_for
+from prdp_explorer.engine._convergence import convergence
 from prdp_explorer.engine._loop import loop_settings
 from prdp_explorer.engine._rollouts import Parameters
-from prdp_explorer.engine._solver_lab import checked_request, convergence, look_at_system
+from prdp_explorer.engine._solver_lab import checked_request, look_at_system
 from prdp_explorer.physics import (
     BurgersOperator,
     HeatOperator,

@@ -4,12 +4,12 @@ import html
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, NamedTuple
 
 import panel as pn
 import panel_material_ui as pmui
 
-from ..engine import GradientLab, LoopSettings
+from ..engine import GradientLab, LoopSettings, suited_modes
 from ._chooser import ContenderChooser
 from ._gradient_figures import ByCount, OverEpochs, Probe
 from ._session import locked
@@ -28,15 +28,26 @@ _ABOUT = (
     "of the training data. What is small enough is as good as full physics; what points elsewhere misleads."
 )
 _START = "Press “Compare gradients now” to compare all differentiation modes at K from 1 to full physics."
+_STOPPED = "Stopped. What was compared by then is shown."
 _NOT_BEGUN = "There is something to compare when training begins."
 _LOOP = "A loop of one's own has its gradients to itself: what is not trained by the engine cannot be compared."
-_COMPUTING = (
-    "Computing… A mode is compiled the first time, which takes seconds, or minutes for a large problem. Training goes "
-    "on meanwhile, and waits only for the probe itself."
+_COMPILED = (
+    "The first time a mode is compiled, which takes seconds, or half a minute for a large problem, and longer beside "
+    "training. Training goes on meanwhile, and waits only for the probe itself."
 )
 
 Compare = Callable[..., Future[GradientLab]]
 """As `Engine.gradient_lab`."""
+
+
+class _Asked(NamedTuple):
+    """What is being computed: one mode of a comparison, beside those before it, or a probe of what trains."""
+
+    run_id: str
+    mode: str
+    probe: bool
+    beside: GradientLab | None
+    answer: Future[GradientLab]
 
 
 class _Spent:
@@ -45,12 +56,18 @@ class _Spent:
     def __init__(self):
         self.lab: GradientLab | None = None
         self.history: dict[int, Probe] = {}
-        self.probes, self.seconds = 0, 0.0
+        self.seconds = 0.0
         self.asked_at: int | None = None  # the epoch at which the rhythm asked last
+
+    @property
+    def known(self) -> bool:
+        return self.lab is not None or bool(self.history)
 
 
 class GradientLabView(pn.viewable.Viewer):
     """Compares gradients of one contender when a person asks for it, and the one that trains at a rhythm, while seen.
+
+    One mode after another, that of the run first, and each is drawn when it comes.
 
     **Arguments:**
 
@@ -58,7 +75,7 @@ class GradientLabView(pn.viewable.Viewer):
 
     **Attributes:**
 
-    - `contender`, `compare_now`, `rhythm`: the widgets. `rhythm.value` is in seconds, 0 for off.
+    - `contender`, `compare_now`, `stop`, `rhythm`: the widgets. `rhythm.value` is in seconds, 0 for off.
     """
 
     def __init__(self, compare: Compare):
@@ -66,8 +83,10 @@ class GradientLabView(pn.viewable.Viewer):
         self._compare = compare
         self._contender: Contender | None = None
         self._of: dict[str, _Spent] = {}
-        self._asked: tuple[str, str | None, Future[GradientLab]] | None = None  # run, mode of a probe, answer
+        self._asked: _Asked | None = None
         self._wanted = False
+        self._modes: tuple[str, ...] = ()  # of the comparison under way
+        self._beside: GradientLab | None = None  # what it has found so far
         self._due = 0.0
         self._chooser = ContenderChooser(self._show, size="small", width=200, margin=(14, 8, 4, 8))
         self.contender = self._chooser.widget
@@ -75,6 +94,10 @@ class GradientLabView(pn.viewable.Viewer):
             label="Compare gradients now", icon="compare", size="small", margin=(14, 8, 4, 8)
         )
         self.compare_now.on_click(lambda _: locked(self._press))
+        self.stop = pmui.Button(
+            label="Stop comparing", icon="stop", variant="outlined", size="small", disabled=True, margin=(14, 8, 4, 8)
+        )
+        self.stop.on_click(lambda _: locked(self._stop))
         self.rhythm = pmui.RadioButtonGroup(
             label="Probe the gradient that trains",
             options=RHYTHMS,
@@ -96,7 +119,7 @@ class GradientLabView(pn.viewable.Viewer):
             sizing_mode="stretch_width",
             margin=(0, 8),
         )
-        controls = pmui.FlexBox(self.contender, self.compare_now, self.rhythm, align_items="flex-end")
+        controls = pmui.FlexBox(self.contender, self.compare_now, self.stop, self.rhythm, align_items="flex-end")
         self._layout = tab_grid(
             (card(heading, controls, self._status, self._costs), {}),
             (self._compared, {}),
@@ -123,8 +146,8 @@ class GradientLabView(pn.viewable.Viewer):
 
     def update(self) -> None:
         """Show what was computed since, and ask for what is due."""
-        if self._asked is not None and self._asked[2].done():
-            self._take()
+        if self._asked is not None and self._asked.answer.done():
+            self._take(self._asked)
         contender = self._contender
         if contender is None or isinstance(contender.run.settings, LoopSettings):
             return
@@ -132,78 +155,111 @@ class GradientLabView(pn.viewable.Viewer):
         begun = bool(len(run.log))
         if self.compare_now.disabled is begun:  # it begins while it is looked at
             self._show(contender)
-        due = self.rhythm.value and time.monotonic() >= self._due and spent.asked_at != run.epoch
-        if self._asked is None and begun and (self._wanted or due):
-            self._ask(contender, full=self._wanted)
+        if self._asked is None and begun:
+            if self._wanted:
+                self._wanted, self._beside, self._modes = False, None, suited_modes(run.settings)
+            if self._left:
+                self._ask(contender)
+            elif self.rhythm.value and time.monotonic() >= self._due and spent.asked_at != run.epoch:
+                self._ask_for_probe(contender)
+        self.stop.disabled = not (self._wanted or self._left)
         self._tell_costs()
+
+    @property
+    def _left(self) -> tuple[str, ...]:
+        """The modes that the comparison under way has not got yet."""
+        return self._modes[0 if self._beside is None else len(self._beside.modes) :]
 
     def _spent(self, contender: Contender) -> _Spent:
         return self._of.setdefault(contender.run.id, _Spent())
 
     def _press(self) -> None:
         self._wanted = True
-        self._say(_COMPUTING)
+        self._say(f"Computing… {_COMPILED}")
         self.update()
 
-    def _ask(self, contender: Contender, *, full: bool) -> None:
-        run = contender.run
-        mode = None if full else run.settings.differentiation
-        self._wanted = self._wanted and not full
-        if not full:
-            self._spent(contender).asked_at = run.epoch
-        try:
-            asked = self._compare(run) if full else self._compare(run, modes=(mode,), counts=())
-        except ValueError as error:
-            self._say(str(error))
-            return
-        self._asked = run.id, mode, asked
-        if full or not self._spent(contender).history:
-            self._say(_COMPUTING)
+    def _stop(self) -> None:
+        self._wanted, self._modes = False, ()
+        asked = self._asked
+        if asked is not None and not asked.probe and asked.answer.cancel():
+            self._asked = None
+        self._say(_STOPPED if self._asked is None else f"{_STOPPED} What is being computed, {self._asked.mode}, comes.")
+        self.update()
 
-    def _take(self) -> None:
-        """Keep what was computed, and show it if it is of the run that is looked at."""
-        if self._asked is None:
+    def _ask(self, contender: Contender) -> None:
+        """Ask for the next mode of the comparison under way."""
+        mode, run = self._left[0], contender.run
+        try:
+            answer = self._compare(run, modes=(mode,), beside=self._beside)
+        except ValueError as error:
+            self._refuse(error)
             return
-        (run_id, mode, asked), self._asked = self._asked, None
+        self._asked = _Asked(run.id, mode, False, self._beside, answer)
+        place = len(self._modes) - len(self._left) + 1
+        self._say(f"Comparing {mode}, {place} of {len(self._modes)} modes… {_COMPILED}")
+
+    def _ask_for_probe(self, contender: Contender) -> None:
+        """Ask for the gradient that trains, at K of now."""
+        run, spent = contender.run, self._spent(contender)
+        mode, spent.asked_at = run.settings.differentiation, run.epoch
+        try:
+            answer = self._compare(run, modes=(mode,), counts=())
+        except ValueError as error:
+            self._refuse(error)
+            return
+        self._asked = _Asked(run.id, mode, True, None, answer)
+        if not spent.history:
+            self._say(f"Computing… {_COMPILED}")
+
+    def _refuse(self, error: BaseException) -> None:
+        self._modes = ()
+        self._say(f"The gradients could not be compared. {error}")
+
+    def _take(self, asked: _Asked) -> None:
+        """Keep what was computed, and show it if it is of the run that is looked at."""
+        self._asked = None
         self._due = time.monotonic() + self.rhythm.value
-        spent = self._of.get(run_id)
+        spent = self._of.get(asked.run_id)
         if spent is None:  # of a race that is not shown any more
             return
-        here = self._contender is not None and self._contender.run.id == run_id
-        if (error := asked.exception()) is not None:
+        here = self._contender is not None and self._contender.run.id == asked.run_id
+        if (error := asked.answer.exception()) is not None:
             if here:
-                self._say(f"The gradients could not be compared. {error}")
+                self._refuse(error)
             return
-        lab = asked.result()
+        lab = asked.answer.result()
         self._due = time.monotonic() + max(self.rhythm.value, lab.seconds / SHARE)
-        spent.probes += 1
         spent.seconds += lab.seconds
-        if mode is None:
-            spent.lab = lab
-        else:
+        if asked.probe:
             spent.history[lab.epoch] = Probe(
-                lab.iterations, mode, float(lab.one_minus_cosine[0, 0]), float(lab.relative_error[0, 0])
+                lab.iterations, asked.mode, float(lab.one_minus_cosine[0, 0]), float(lab.relative_error[0, 0])
             )
+        else:
+            spent.lab = lab if asked.beside is None else asked.beside.with_modes_of(lab)
         if here:
-            self._draw(full=mode is None)
+            if not asked.probe and self._modes:
+                self._beside = spent.lab
+            if not self._wanted:
+                self._say("" if asked.probe or self._modes else _STOPPED)
+            self._draw(full=not asked.probe)
 
     def _show(self, contender: Contender | None) -> None:
-        """Look at another contender, with what is known of it."""
-        self._contender = contender
+        """Look at another contender, with what is known of it; a comparison under way goes no further."""
+        if self._contender != contender:
+            self._contender, self._wanted, self._modes = contender, False, ()
         run = None if contender is None else contender.run
         loop = run is not None and isinstance(run.settings, LoopSettings)
         begun = run is not None and bool(len(run.log))
         self.compare_now.disabled = self.rhythm.disabled = loop or not begun
-        self._say(_LOOP if loop else _START if begun else _NOT_BEGUN)
+        if not self._left:
+            known = contender is not None and self._spent(contender).known
+            self._say(_LOOP if loop else "" if known else _START if begun else _NOT_BEGUN)
         self._draw(full=True)
 
     def _draw(self, *, full: bool) -> None:
         contender = self._contender
         spent = _Spent() if contender is None else self._spent(contender)
-        known = spent.lab is not None or bool(spent.history)
         with pn.io.hold():
-            if known:
-                self._say("")
             if contender is not None and spent.lab is not None and full:
                 lab = spent.lab
                 self._subject.object = (
@@ -222,14 +278,11 @@ class GradientLabView(pn.viewable.Viewer):
         self._status.visible = bool(words)
 
     def _tell_costs(self) -> None:
-        """What the probes took beside training."""
+        """What was computed took beside training."""
         words, contender = "", self._contender
-        if contender is not None and (spent := self._spent(contender)).probes:
-            what = "probe" if spent.probes == 1 else "probes"
-            words = (
-                f"{spent.probes} {what} took {spent.seconds:.2g} s, not counted in the "
-                f"{contender.run.seconds['train']:.3g} s of training."
-            )
+        if contender is not None and (seconds := self._spent(contender).seconds):
+            trained = contender.run.seconds["train"]
+            words = f"Comparing took {seconds:.2g} s so far, not counted in the {trained:.3g} s of training."
         self._costs.object = f'<p style="font-size:12.5px;margin:0;opacity:.85">{words}</p>'
         self._costs.visible = bool(words)
 

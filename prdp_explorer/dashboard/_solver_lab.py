@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
-from bokeh.models import ColumnDataSource, HoverTool, Label, Range1d, Span
+from bokeh.models import ColumnDataSource, HoverTool, Range1d, Span
 
 from ..engine import Convergence, LoopSettings, Run, SolverLab
 from ._chooser import ContenderChooser
@@ -233,16 +233,6 @@ class SolverLabView(pn.viewable.Viewer):
             height=340,
         )
         self._at = Span(location=0, dimension="height", line_color=NEUTRAL_COLOR, line_width=2, line_dash="dotdash")
-        self._at_label = Label(
-            x=0,
-            y=1,
-            text="",
-            text_font_size="12px",
-            text_font_style="bold",
-            text_color=NEUTRAL_COLOR,
-            text_baseline="top",
-            x_offset=5,
-        )
         self.plot.add_layout(self._at)
         self.sources = [ColumnDataSource(_columns("", None)) for _ in LOOKS]
         self._marked = [ColumnDataSource(_columns("", None)) for _ in LOOKS]
@@ -252,7 +242,6 @@ class SolverLabView(pn.viewable.Viewer):
             lines.append(self.plot.line("k", "residual", source=source, **style))
             lines.append(self.plot.line("k", "error", source=source, line_dash="dashed", **style))
             self.plot.scatter("k", "residual", source=marked, color=look.color, marker=look.marker, size=8)
-        self.plot.add_layout(self._at_label)
         self.plot.add_tools(
             HoverTool(
                 renderers=lines,
@@ -278,23 +267,16 @@ class SolverLabView(pn.viewable.Viewer):
         self._values.update(start=start, end=end, reset_start=start, reset_end=end)
         last = max(int(each.iterations[-1]) for each in found)
         self._iterations.update(start=0, end=last, reset_start=0, reset_end=last)
-        self._at.location = self._at_label.x = lab.iterations
-        late = lab.iterations > 0.75 * last
-        self._at_label.update(
-            y=end,  # above the curves, which fall
-            text=f"K = {lab.iterations} now",
-            text_align="right" if late else "left",
-            x_offset=-5 if late else 5,
-        )
+        self._at.location = lab.iterations
         first = found[0]
         residual, error = first.at(lab.iterations)
         left = f"{_share(error)} of the error" if math.isfinite(error) else f"{_share(residual)} of the residual"
         set_title(self.plot, f"{first.solver}: K = {lab.iterations} leaves {left}")
         self._legend.object = legend_html(
             *((look.marker, look.color, each.solver) for look, each in zip(looks, found, strict=False)),
-            ("solid", NEUTRAL_COLOR, "residual ‖b − A x_k‖ / ‖b − A x_0‖"),
-            ("dashed", NEUTRAL_COLOR, "error ‖x_k − x*‖ / ‖x_0 − x*‖"),
-            ("dotdash", NEUTRAL_COLOR, "K of now"),
+            ("solid", NEUTRAL_COLOR, "residual ‖b − A xₖ‖ / ‖b − A x₀‖"),
+            ("dashed", NEUTRAL_COLOR, "error ‖xₖ − x*‖ / ‖x₀ − x*‖, x* the solution"),
+            ("dotdash", NEUTRAL_COLOR, f"K of now, {lab.iterations}"),
         )
         self._table.object = _table_html(lab, found)
         self._summary.tell(_words(lab, contender.label, found), at_once=True)

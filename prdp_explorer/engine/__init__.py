@@ -2,6 +2,7 @@
 
 from ._conformance import Finding as Finding
 from ._conformance import check_problem as check_problem
+from ._convergence import Convergence as Convergence
 from ._engine import Engine as Engine
 from ._engine import shared_engine as shared_engine
 from ._explore import Control as Control
@@ -10,6 +11,7 @@ from ._explore import explore as explore
 from ._from_json import is_known as is_known
 from ._from_json import settings_from_json as settings_from_json
 from ._gradient_lab import GradientLab as GradientLab
+from ._gradient_lab import suited_modes as suited_modes
 from ._log import RECORD as RECORD
 from ._log import Checkpoint as Checkpoint
 from ._log import Event as Event
@@ -44,7 +46,6 @@ from ._settings import RunSettings as RunSettings
 from ._settings import not_offered as not_offered
 from ._settings import settings_for as settings_for
 from ._settings import unsuited_combination as unsuited_combination
-from ._solver_lab import Convergence as Convergence
 from ._solver_lab import SolverLab as SolverLab
 from ._store import RESUMABLE as RESUMABLE
 from ._store import STORE_VARIABLE as STORE_VARIABLE

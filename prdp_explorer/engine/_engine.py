@@ -176,6 +176,7 @@ class Engine:
         modes: Sequence[str] | None = None,
         counts: Sequence[int] | None = None,
         epoch: int | None = None,
+        beside: GradientLab | None = None,
     ) -> Future[GradientLab]:
         """Compare gradients of a run's training loss, by differentiation mode and by K, with the converged one.
 
@@ -189,21 +190,26 @@ class Engine:
         - `modes`: by name; None for all that the problem offers for the run's solver.
         - `counts`: values of K; None for about 8 from 1 to K_full. K of now is always among those compared.
         - `epoch`: the last that the model may have seen; None for as many as there are.
+        - `beside`: a comparison of the same run, with whose parameters and values of K others are compared instead, as
+          of one mode after another (`GradientLab.with_modes_of`): each is compiled the first time.
 
         **Raises:** `ValueError` in words for a loop of one's own, for a run that has not begun or diverged, and for
         modes and counts that there are not; so does the future for parameters or gradients that are no numbers.
         """
         settings = run.settings
-        modes, counts = checked_modes(settings, modes), checked_counts(settings, counts)
+        modes = checked_modes(settings, modes)
+        counts = checked_counts(settings, counts) if beside is None else beside.counts
         if not len(run.log):
             raise ValueError("This run has not begun yet, so that there is no gradient. Wait until training begins.")
-        if run.state == "diverged" and (epoch is None or epoch >= run.epoch):
+        if beside is None and run.state == "diverged" and (epoch is None or epoch >= run.epoch):
             raise ValueError(DIVERGED.format(epoch=run.epoch))
         most = max(*counts, int(run.log.read()["next_iterations"].max()), settings.largest_iterations)
 
         def compute() -> GradientLab:
             probe = GradientProbe(settings, modes, most)
             with run.race.held():
+                if beside is not None:
+                    return probe.measure(beside.parameters, counts, beside.iterations)
                 parameters = self._parameters(run, epoch)
                 return probe.measure(parameters, counts, iterations_now(run.log, parameters.epoch))
 

@@ -3,7 +3,7 @@
 import functools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -52,6 +52,7 @@ class GradientLab:
     - `relative_error`: ‖g - g*‖ / ‖g*‖.
     - `norm`: ‖g‖. `converged_norm`: ‖g*‖.
     - `seconds`: of computing all this, without compiling; training waited meanwhile.
+    - `parameters`: those that it is of.
     """
 
     epoch: int
@@ -63,6 +64,13 @@ class GradientLab:
     norm: np.ndarray
     converged_norm: float
     seconds: float
+    parameters: Parameters = field(repr=False)
+
+    def with_modes_of(self, other: "GradientLab") -> "GradientLab":
+        """This comparison and one that was made beside it, as one."""
+        columns = ("one_minus_cosine", "relative_error", "norm")
+        rows = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in columns}
+        return replace(self, modes=(*self.modes, *other.modes), seconds=self.seconds + other.seconds, **rows)
 
     @property
     def cosine(self) -> np.ndarray:
@@ -87,8 +95,15 @@ class Converged(ExactAdjoint):
         return jax.tree.map(lambda leaf: jnp.where(jnp.isfinite(g).all(), leaf, jnp.nan), cotangents)
 
 
+def suited_modes(settings: RunSettings) -> tuple[str, ...]:
+    """The modes that the problem offers for the solver, that of the training first."""
+    problem = settings.problem
+    offered = dict.fromkeys((settings.differentiation, *problem.differentiations))
+    return tuple(mode for mode in offered if unsuited_combination(problem, settings.solver, mode) is None)
+
+
 def checked_modes(settings: RunSettings, modes: Sequence[str] | None) -> tuple[str, ...]:
-    """The modes to compare; None for all that the problem offers for the run's solver.
+    """The modes to compare; None for all that suit.
 
     **Raises:** `ValueError` in words.
     """
@@ -96,10 +111,8 @@ def checked_modes(settings: RunSettings, modes: Sequence[str] | None) -> tuple[s
         raise ValueError(
             "A loop of one's own has its gradients to itself: what is not trained by the engine cannot be compared."
         )
-    problem = settings.problem
     if modes is None:
-        offered = problem.differentiations
-        return tuple(mode for mode in offered if unsuited_combination(problem, settings.solver, mode) is None)
+        return suited_modes(settings)
     if isinstance(modes, str) or not modes:
         raise ValueError(f"`modes` must be names of differentiation modes, at least one; got {modes!r}.")
     for mode in modes:
@@ -195,6 +208,7 @@ class GradientProbe:
             norm=norm,
             converged_norm=converged_norm,
             seconds=time.perf_counter() - began,
+            parameters=parameters,
         )
 
 

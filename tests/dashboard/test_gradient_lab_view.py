@@ -17,6 +17,7 @@ from prdp_explorer.dashboard._shown import Shown
 from prdp_explorer.dashboard._theme import FULL_LABEL, NEUTRAL_COLOR, PRDP_LABEL
 from prdp_explorer.engine import GradientLab
 from prdp_explorer.engine._loop import loop_settings
+from prdp_explorer.engine._rollouts import Parameters
 from prdp_explorer.solvers import DIFFERENTIATIONS
 
 COUNTS = (1, 3, 10, 25)
@@ -26,30 +27,38 @@ class Answering:
     """Takes the place of the engine: keeps what was asked, and answers when it is told to."""
 
     def __init__(self):
-        self.asked: list[tuple[Run, Sequence[str] | None, Sequence[int] | None, Future[GradientLab]]] = []
+        self.asked: list[tuple[Run, Sequence[str], Sequence[int] | None, Future[GradientLab]]] = []
+        self.beside: list[GradientLab | None] = []
         self.refusal: str | None = None
 
     def __call__(
-        self, run: Run, *, modes: Sequence[str] | None = None, counts: Sequence[int] | None = None
+        self, run: Run, *, modes: Sequence[str], counts: Sequence[int] | None = None, beside: GradientLab | None = None
     ) -> Future[GradientLab]:
         if self.refusal is not None:
             raise ValueError(self.refusal)
         future: Future[GradientLab] = Future()
         self.asked.append((run, modes, counts, future))
+        self.beside.append(beside)
         return future
+
+    @property
+    def modes(self) -> list[str]:
+        """Those asked for, in order."""
+        return [mode for _, modes, _, _ in self.asked for mode in modes]
 
     def answer(self, scale: float = 1.0, seconds: float = 0.04) -> None:
         """Answer what is open: 1 - cosine is 10^-K, more in each mode; the last mode gives no gradient at all."""
         for run, modes, counts, future in self.asked:
             if future.done():
                 continue
-            modes = DIFFERENTIATIONS if modes is None else tuple(modes)
             counts = COUNTS if counts is None else (3,)
-            turned = scale * np.outer(1 + np.arange(len(modes)), 10.0 ** -np.array(counts, float))
+            places = [1 + DIFFERENTIATIONS.index(mode) for mode in modes]
+            turned = scale * np.outer(places, 10.0 ** -np.array(counts, float))
             error, norm = np.sqrt(turned), np.ones_like(turned)
             if "detached" in modes:
                 turned[-1], error[-1], norm[-1] = np.nan, 1, 0
-            future.set_result(GradientLab(run.epoch, 3, modes, counts, turned, error, norm, 1.0, seconds))
+            at = Parameters(run.epoch, [])
+            future.set_result(GradientLab(run.epoch, 3, tuple(modes), counts, turned, error, norm, 1.0, seconds, at))
 
 
 @pytest.fixture
@@ -84,8 +93,9 @@ def history(view: GradientLabView) -> dict[str, Any]:
 
 def compared(view: GradientLabView, answering: Answering, **choices: float) -> None:
     click(view.compare_now)
-    answering.answer(**choices)
-    view.update()
+    while not view.stop.disabled:
+        answering.answer(**choices)
+        view.update()
 
 
 def at_once(view: GradientLabView, answering: Answering) -> None:
@@ -104,21 +114,69 @@ class TestAsking:
         assert not len(view._compared)
         assert not len(view._probed)
 
-    def test_all_modes_of_the_contender_shown(self, answering: Answering, race: Race):
+    def test_all_modes_of_the_contender_shown_one_after_another(self, answering: Answering, race: Race):
         view = lab_of(answering, race)
+        assert view.stop.disabled
         click(view.compare_now)
-        assert [(run.label, modes, counts) for run, modes, counts, _ in answering.asked] == [(PRDP_LABEL, None, None)]
-        assert "Computing" in view._status.object
-        view.update()
-        assert len(answering.asked) == 1
-        answering.answer()
-        view.update()
-        assert len(view._compared)
+        for place, mode in enumerate(DIFFERENTIATIONS):
+            view.update()  # one at a time
+            assert answering.modes == list(DIFFERENTIATIONS[: place + 1])
+            assert f"Comparing {mode}, {place + 1} of 6 modes" in view._status.object
+            assert not view.stop.disabled
+            lab = answering.beside[place]  # the first decides of which parameters all are
+            assert (lab.modes if lab else ()) == DIFFERENTIATIONS[:place]
+            answering.answer()
+            view.update()
+            assert len(view._compared)
+            assert len(source(view, mode)["count"]) == len(COUNTS)
+        assert len(answering.asked) == 6
+        assert all(counts is None for _, _, counts, _ in answering.asked)
+        assert view.stop.disabled
         assert not view._status.visible
         view.contender.value = 1
         assert not len(view._compared)
         click(view.compare_now)
         assert answering.asked[-1][0].label == FULL_LABEL
+
+    def test_that_of_the_run_comes_first(self, answering: Answering):
+        race = made_up_race(differentiation="unrolled")
+        race.runs[PRDP_LABEL].log.append(made_up_rows(0, 6))
+        view = lab_of(answering, race)
+        compared(view, answering)
+        assert answering.modes == ["unrolled", *(mode for mode in DIFFERENTIATIONS if mode != "unrolled")]
+
+    def test_it_is_stopped(self, answering: Answering, race: Race):
+        view = lab_of(answering, race)
+        click(view.compare_now)
+        answering.answer()
+        view.update()
+        answering.asked[-1][-1].set_running_or_notify_cancel()
+        click(view.stop)
+        assert view.stop.disabled
+        assert "What is being computed, unrolled, comes" in view._status.object
+        answering.answer()
+        view.update()
+        assert len(source(view, "unrolled")["count"]) == len(COUNTS)
+        assert "Stopped" in view._status.object
+        assert answering.modes == ["implicit", "unrolled"]
+        click(view.compare_now)
+        click(view.stop)  # before it is begun
+        assert answering.asked[-1][-1].cancelled()
+        view.update()
+        assert len(answering.asked) == 3
+        compared(view, answering)
+        assert len(answering.asked) == 9
+
+    def test_another_contender_ends_it(self, answering: Answering, race: Race):
+        view = lab_of(answering, race)
+        click(view.compare_now)
+        view.contender.value = 1
+        answering.answer()
+        view.update()
+        assert not len(view._compared)
+        assert len(answering.asked) == 1
+        view.contender.value = 0
+        assert len(source(view, "implicit")["count"]) == len(COUNTS)
 
     def test_the_rhythm_asks_for_the_gradient_that_trains_when_there_is_a_new_one(
         self, answering: Answering, race: Race
@@ -175,11 +233,11 @@ class TestAsking:
         assert len(answering.asked) == 1
         answering.answer()
         view.update()
-        assert answering.asked[-1][1] is None
+        assert answering.asked[-1][2] is None
         answering.answer()
         view.update()
         assert len(view._compared)
-        assert len(answering.asked) == 2
+        assert answering.modes == ["implicit", "implicit", "unrolled"]
 
     def test_before_training_it_waits(self, answering: Answering):
         race = made_up_race()
@@ -221,6 +279,7 @@ class TestAsking:
         answering.answer()
         view.update()
         assert not len(view._compared)
+        assert len(answering.asked) == 1
 
     def test_a_replay_that_is_moved_keeps_what_is_shown(self, answering: Answering, race: Race):
         view = lab_of(answering, race)
@@ -270,16 +329,17 @@ class TestShowing:
         assert NEUTRAL_COLOR in legend
         assert "K of the run, 3" in legend
 
-    def test_modes_that_another_problem_does_not_offer_go(self, answering: Answering, race: Race):
+    def test_modes_that_are_not_compared_yet_are_not_drawn(self, answering: Answering, race: Race):
         view = lab_of(answering, race)
         compared(view, answering)
         click(view.compare_now)
         few = np.full((1, 2), 0.1)
-        answering.asked[-1][-1].set_result(GradientLab(5, 1, ("unrolled",), (1, 2), few, few, few, 1.0, 0.1))
+        lab = GradientLab(5, 1, ("implicit",), (1, 2), few, few, few, 1.0, 0.1, Parameters(5, []))
+        answering.asked[-1][-1].set_result(lab)
         view.update()
-        assert list(source(view, "unrolled")["count"]) == [1, 2]
-        assert not len(source(view, "implicit")["count"])
-        assert "implicit" not in view._by_count.legends["relative_error"].object
+        assert list(source(view, "implicit")["count"]) == [1, 2]
+        assert not len(source(view, "unrolled")["count"])
+        assert "unrolled" not in view._by_count.legends["relative_error"].object
 
     def test_in_words(self, answering: Answering, race: Race):
         view = lab_of(answering, race)
@@ -293,9 +353,9 @@ class TestShowing:
         view = lab_of(answering, race)
         assert not view._costs.visible
         compared(view, answering)
-        assert "1 probe took 0.04 s, not counted in the 4.1 s of training" in view._costs.object
+        assert "Comparing took 0.24 s so far, not counted in the 4.1 s of training" in view._costs.object
         at_once(view, answering)
-        assert "2 probes took 0.08 s" in view._costs.object
+        assert "Comparing took 0.28 s" in view._costs.object
         view.contender.value = 1
         assert not view._costs.visible
 
@@ -325,8 +385,8 @@ def test_of_a_real_run(engine: Engine):
     view.rhythm.value = 2.0
     view.update()
     assert view._asked is not None
-    lab = view._asked[2].result(60)
+    lab = view._asked.answer.result(60)
     view.update()
     assert list(history(view)["epoch"]) == [2]
     np.testing.assert_allclose(history(view)["error"], lab.relative_error[0])
-    assert "1 probe took" in view._costs.object
+    assert "Comparing took" in view._costs.object

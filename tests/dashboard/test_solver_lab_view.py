@@ -15,8 +15,8 @@ from prdp_explorer.dashboard._shown import Shown
 from prdp_explorer.dashboard._solver_lab import SolverLabView
 from prdp_explorer.dashboard._theme import FULL_LABEL, LOOKS, PRDP_LABEL
 from prdp_explorer.engine import SolverLab
+from prdp_explorer.engine._convergence import convergence
 from prdp_explorer.engine._loop import loop_settings
-from prdp_explorer.engine._solver_lab import convergence
 
 RATES = {"jacobi": 0.7, "gauss-seidel": 0.5, "sor": 0.3, "cg": 0.4, "gmres": 0.01, "richardson": 1.2}
 POINTS = 31
@@ -185,8 +185,8 @@ class TestDrawing:
         assert high > 1.2**30
 
     def test_k_of_now_is_marked(self, view: SolverLabView):
-        assert view._at.location == view._at_label.x == 3
-        assert view._at_label.text == "K = 3 now"
+        assert view._at.location == 3
+        assert "K of now, 3" in view._legend.object
         assert cast(Any, view.plot.title).text == "jacobi: K = 3 leaves 17 % of the error"
 
     def test_the_table_has_rates_and_predicted_iterations(self, view: SolverLabView):
