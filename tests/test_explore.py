@@ -244,8 +244,7 @@ class TestCommands:
         assert (run.state, run.epoch) == ("finished", 30)
 
     def test_it_is_paced(self, engine: Engine):
-        session = explore("mine", QUICK, engine=engine)
-        session.race.set_pace(50.0)
+        session = explore("mine", QUICK, pace=50.0, engine=engine)
         began = time.monotonic()
         trained(session, 10)
         assert time.monotonic() - began >= 9 / 50

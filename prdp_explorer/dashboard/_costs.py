@@ -154,4 +154,5 @@ def _saved_columns(*bars: tuple[str, int, int, int]) -> dict[str, Any]:
 
 def _room(*lengths: float) -> float:
     """The end of an axis that leaves room for the label behind the longest bar, and rarely moves."""
-    return round_up(1.28 * max([1e-3, *lengths]))
+    longest = max(lengths, default=0.0)
+    return round_up(1.4 * longest) if longest > 0 else 1.0

@@ -119,7 +119,7 @@ class Fields(pn.viewable.Viewer):
         self._summary = pn.pane.HTML(sizing_mode="stretch_width", margin=(0, 12))
         self.rollout = RolloutPlayer(roll_out)
         self._layout = pn.Column(
-            card(self._controls, self.body, self._summary), self.rollout, sizing_mode="stretch_width", margin=0
+            card(self._controls, self.body, self._summary), self.rollout, sizing_mode="stretch_width", margin=10
         )
         self._layout.styles = {"row-gap": "10px"}
 

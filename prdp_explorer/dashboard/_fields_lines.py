@@ -83,7 +83,7 @@ class Lines:
             self._errors.yaxis.axis_label = ERROR
             self._errors.yaxis.ticker = BasicTicker(desired_num_ticks=4)
         self.clear()
-        width = {"lg": 4 if len(looks) in (3, 5) else 6}
+        width = {"lg": {1: 12, 3: 4, 5: 4}.get(len(looks), 6)}
         self.view = pn.Column(
             grid(*((as_pane(plot), width) for plot in self._figures.values())),
             legend(*((dash, color, name) for name, dash, color in fields)),

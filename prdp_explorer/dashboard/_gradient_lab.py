@@ -142,7 +142,7 @@ class GradientLabView(pn.viewable.Viewer):
         """Have the comparison of a run that was made before; it is shown while the run is looked at."""
         self._of.setdefault(run_id, _Spent()).lab = lab
         if self._contender is not None and self._contender.run.id == run_id:
-            self._draw(full=True)
+            self._show(self._contender)
 
     def update(self) -> None:
         """Show what was computed since, and ask for what is due."""

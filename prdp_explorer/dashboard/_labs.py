@@ -13,7 +13,7 @@ from ._theme import tab_grid
 
 
 class Labs(pn.viewable.Viewer):
-    """What refinement will save, what the solver makes of the system of now, and what that makes of the gradient.
+    """How good the gradient of now is, what the solver makes of the system of now, and what refinement will save.
 
     **Arguments:**
 
@@ -25,8 +25,8 @@ class Labs(pn.viewable.Viewer):
         super().__init__()
         self.predicted = PredictedSaving(engine.predict, get)
         self.solver, self.gradient = SolverLabView(engine.solver_lab), GradientLabView(engine.gradient_lab)
-        cards = tab_grid((self.predicted, {}), (self.solver, {}))
-        self._layout = pn.Column(cards, self.gradient, sizing_mode="stretch_width", margin=0)
+        cards = tab_grid((self.solver, {}), (self.predicted, {}))
+        self._layout = pn.Column(self.gradient, cards, sizing_mode="stretch_width", margin=0)
 
     def __panel__(self) -> pn.Column:
         return self._layout

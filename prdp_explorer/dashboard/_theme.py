@@ -285,9 +285,24 @@ def image_row(plots: Sequence[figure]) -> pn.Column:
     )
 
 
+_TEXT, _QUIET = "var(--panel-on-surface-color)", "var(--panel-on-secondary-color)"
+_FIGURES_IN_CARD = {
+    "--bk-background-fill-color": "transparent",
+    "--bk-border-fill-color": "transparent",
+    "--bk-text-color": _TEXT,
+    "--bk-axis-label-text-color": _TEXT,
+    "--bk-major-label-text-color": _QUIET,
+    "--bk-axis-line-color": _QUIET,
+    "--bk-major-tick-line-color": _QUIET,
+    "--bk-minor-tick-line-color": _QUIET,
+}
+"""What Bokeh draws around the data, light or dark as the card: only `pmui.Page` would colour figures itself, and not
+every page is one."""
+
+
 def card(*contents: Any) -> pmui.Paper:
     """A framed part of the page."""
-    return pmui.Paper(*contents, sizing_mode="stretch_width", elevation=1, sx={"p": 1}, margin=0)
+    return pmui.Paper(*contents, sizing_mode="stretch_width", elevation=1, sx={"p": 1, **_FIGURES_IN_CARD}, margin=0)
 
 
 def fill(place: pn.Column, *contents: Any) -> None:

@@ -313,6 +313,7 @@ def explore(
     seed: int = 0,
     quantity: str = "u",
     beside: bool = True,
+    pace: float | None = None,
     engine: Engine | None = None,
 ) -> Session:
     """Have K decided in a training loop of your own, in any framework, and see it, steer it and keep it.
@@ -332,6 +333,7 @@ def explore(
     - `epochs`: how many there are to be; `session.epochs` may say so instead.
     - `solver`, `differentiation`, `seed`: what the loop uses, for the record only. `quantity`: what its fields are.
     - `beside`: whether a kept full-physics run of the same name, with the same controls, is shown beside it.
+    - `pace`: epochs a second at most, so that a person can follow; None for as fast as possible.
     - `engine`: which has the run, and keeps it if it has a store; by default the one of this process.
 
     **Raises:** `ValueError` in words.
@@ -346,7 +348,9 @@ def explore(
         seed=seed,
         quantity=quantity,
     )
-    return Session(settings, engine or shared_engine(), beside=beside)
+    session = Session(settings, engine or shared_engine(), beside=beside)
+    session.race.set_pace(pace)
+    return session
 
 
 def _number(name: str, value: Any) -> float:

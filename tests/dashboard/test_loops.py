@@ -152,3 +152,17 @@ def test_each_view_by_itself(session: Session, view: type):
     assert [each.label for each in shown.shown.contenders] == [PRDP_LABEL, FULL_LABEL]
     shown.tick()
     shown.close()
+
+
+def test_its_fields_by_themselves_are_the_newest_or_those_of_the_epoch_pointed_at(session: Session):
+    shown = FieldsView(session)
+    session.race.resume()
+    assert session.run.wait(timeout=PATIENCE)
+    shown.tick()
+    words = shown.view._summary
+    assert "for PRDP after epoch 30" in words.object and "for full physics after epoch 30" in words.object
+    shown._point(1)
+    assert words.object.count("after epoch 1;") == words.object.count("after epoch 1.") == 1
+    shown._point(None)
+    assert "for PRDP after epoch 30" in words.object
+    shown.close()

@@ -1,7 +1,10 @@
 """The views show what the logs say."""
 
 import html
+from pathlib import Path
+from typing import Any
 
+import bokeh
 import numpy as np
 import pytest
 from dashboard_helpers import columns, extent, made_up_race, made_up_rows
@@ -12,6 +15,7 @@ from prdp_explorer.dashboard._costs import Costs
 from prdp_explorer.dashboard._curves import Curves
 from prdp_explorer.dashboard._history import LINES_SHOWN, History
 from prdp_explorer.dashboard._source import RunSource
+from prdp_explorer.dashboard._theme import card, make_figure
 from prdp_explorer.engine import Event, as_records
 
 
@@ -184,3 +188,25 @@ class TestHistory:
         (record,) = as_records(made_up_rows(10, 1))
         assert record.refined
         assert "K" in record.explanation
+
+
+def test_figures_are_light_or_dark_as_their_card_also_without_a_page():
+    """Bokeh reads such names when it draws, and passes by what it does not know."""
+    code = (Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.js").read_text()
+    assert 'global_css_prefix = "--bk-"' in code
+    colors = {name: value for name, value in card().sx.items() if name.startswith("--bk-")}
+    assert {"transparent", "var(--panel-on-surface-color)"} <= set(colors.values())
+    plot = make_figure("title", "x", "y")
+    parts: list[Any] = [plot, plot.title, *plot.axis]
+    for name in colors:
+        property_name = name.removeprefix("--bk-").replace("-", "_")
+        assert any(property_name in part.properties() for part in parts), name
+
+
+def test_the_axis_of_the_costs_begins_at_one_and_leaves_room_for_the_label(race: Race, sources):
+    costs = Costs(*sources)
+    costs.update()
+    assert extent(costs._iterations_range) == extent(costs._seconds_range) == (0.0, 1.0)
+    append(race, made_up_rows(0, 41, iterations=3), made_up_rows(0, 41, iterations=25), sources)
+    costs.update()
+    assert extent(costs._seconds_range)[1] >= 1.4 * 0.41
