@@ -12,7 +12,7 @@ from ..problems import scenarios
 from ..refinement import KINDS, PRDP, Constant, Limits, TolerancePRDP
 from ._theme import FULL_LABEL, LOOKS, PRDP_LABEL
 
-AXES_INLINKS = {"epoch": "epoch", "iterations": "inner iterations", "seconds": "seconds"}
+AXES_IN_LINKS = {"epoch": "epoch", "iterations": "inner iterations", "seconds": "seconds"}
 """What the curves are drawn over: in links, which must not change with the words for people, and in those."""
 
 LONGEST_QUERY = 8 * 1024
@@ -27,7 +27,7 @@ _PRDP_LIMITS: Mapping[str, Limits] = {**TolerancePRDP.limits, **PRDP.limits}
 _NUMBERS: Mapping[str, Limits] = {**LIMITS, **_PRDP_LIMITS, "full": Constant.limits["iterations"]}
 _WORDS = ("scenario", "preset", "solver", "differentiation", "refinement", "fairness", "axis")
 _MANY = "contender"
-LINKS = ("race", "run", "story", "step")
+LINKS = ("race", "run", "story", "story_step")
 """What an address may name beside a setting; `_page` opens these."""
 
 _NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{0,25})?([eE][+-]?[0-9]{1,3})?")
@@ -43,14 +43,14 @@ class Setting:
     - `contenders`: complete settings by label: PRDP's, then those of a constant K, then those of further contenders.
       They may differ in the controller and, from the third on, in solver and differentiation mode.
     - `fairness`: what the contenders have equally much of, one of `FAIRNESS`.
-    - `axis`: what the curves are drawn over, in words, one of `AXES_INLINKS`.
+    - `axis`: what the curves are drawn over, in words, one of `AXES_IN_LINKS`.
 
     **Raises:** `ValueError` in words for what is no such thing.
     """
 
     contenders: Mapping[str, RunSettings]
     fairness: str = FAIRNESS[0]
-    axis: str = AXES_INLINKS["epoch"]
+    axis: str = AXES_IN_LINKS["epoch"]
 
     def __post_init__(self) -> None:
         labels, each = list(self.contenders), list(self.contenders.values())
@@ -66,7 +66,7 @@ class Setting:
                 )
         for name, value, offered in (
             ("fairness", self.fairness, FAIRNESS),
-            ("axis", self.axis, AXES_INLINKS.values()),
+            ("axis", self.axis, AXES_IN_LINKS.values()),
         ):
             if value not in offered:
                 raise ValueError(f"`{name}` must be one of {', '.join(offered)}; got {_short(value)}.")
@@ -109,7 +109,7 @@ def _pairs(setting: Setting) -> list[tuple[str, Any]]:
         ("full", full.refinement["iterations"]),
         *((_MANY, _contender_text(label, each)) for label, each in list(setting.contenders.items())[2:]),
         ("fairness", setting.fairness),
-        ("axis", next(name for name, words in AXES_INLINKS.items() if words == setting.axis)),
+        ("axis", next(name for name, words in AXES_IN_LINKS.items() if words == setting.axis)),
     ]
 
 
@@ -163,9 +163,9 @@ def setting_in(query: str) -> Setting | None:
             raise ValueError(f"The labels of contenders must differ; got {_short(label)} twice.")
         contenders[label] = settings_for(scenario, refinement, **{**choices, **own})
     axis = values.get("axis", "epoch")
-    if axis not in AXES_INLINKS:
-        raise ValueError(f"`axis` must be one of {', '.join(AXES_INLINKS)}; got {_short(axis)}.")
-    return Setting(contenders, values.get("fairness", FAIRNESS[0]), AXES_INLINKS[axis])
+    if axis not in AXES_IN_LINKS:
+        raise ValueError(f"`axis` must be one of {', '.join(AXES_IN_LINKS)}; got {_short(axis)}.")
+    return Setting(contenders, values.get("fairness", FAIRNESS[0]), AXES_IN_LINKS[axis])
 
 
 def step_in(text: str) -> int:
@@ -174,7 +174,7 @@ def step_in(text: str) -> int:
     **Raises:** `ValueError` in words for what is none.
     """
     if not re.fullmatch("[1-9][0-9]?", text):
-        raise ValueError(f"`step` must be the number of a step of the story, from 1; got {_short(text)}.")
+        raise ValueError(f"`story_step` must be the number of a step, from 1; got {_short(text)}.")
     return int(text)
 
 

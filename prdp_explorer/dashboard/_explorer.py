@@ -184,7 +184,7 @@ class Explorer(Live):
         race.set_pace(self.bar.pace(max(run.settings.epochs for run in race.runs.values())))
         with self.changing():
             self.overview.axis.value = step.axis
-            self.show_race(race, {"story": story_id, "step": str(place + 1)})
+            self.show_race(race, {"story": story_id, "story_step": str(place + 1)})
             self.tabs.active = list(self._builders).index(step.tab)
             self.tick()
             if step.tab == "Labs":

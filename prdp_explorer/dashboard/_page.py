@@ -91,7 +91,7 @@ def _open_link(explorer: Explorer) -> None:
         _tell_once_open(f"The setting in this link is not used. {error}")
     try:
         if "story" in wanted:
-            explorer.tell_story(wanted["story"], step_in(wanted.get("step", "1")) - 1)
+            explorer.tell_story(wanted["story"], step_in(wanted.get("story_step", "1")) - 1)
             return
         if "run" in wanted:
             explorer.open_run(wanted["run"])

@@ -31,6 +31,7 @@ from ._python import command_line as command_line
 from ._python import edits_in as edits_in
 from ._python import python_lines as python_lines
 from ._python import race_lines as race_lines
+from ._rollouts import Parameters as Parameters
 from ._rollouts import Rollout as Rollout
 from ._run import ENDED as ENDED
 from ._run import FAIRNESS as FAIRNESS

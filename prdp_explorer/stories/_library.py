@@ -5,13 +5,12 @@ import functools
 import json
 import sqlite3
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..engine import Engine, GradientLab, Run, Store, import_runs, written_whole
+from ..engine import Engine, GradientLab, Parameters, Run, Store, import_runs, written_whole
 from ._story import Recorded, Story, Told
 
 RECORDINGS = Path(__file__).parent / "recordings"
@@ -58,7 +57,7 @@ def record(story: Story, folder: Path = RECORDINGS) -> None:
             labs: dict[str, dict[int, Any]] = {label: {} for label, _ in story.gradients}
             for label, epoch in story.gradients:
                 lab = engine.gradient_lab(runs[label], epoch=epoch).result()
-                labs[label][lab.epoch] = asdict(lab)
+                labs[label][lab.epoch] = {name: value for name, value in vars(lab).items() if name != "parameters"}
         with contextlib.closing(Store(Path(place) / "runs.sqlite")) as whole:
             looked_into = {next(iter(runs)), *labs}
             contents = [_slim(whole.contents(run.id), label in looked_into) for label, run in runs.items()]
@@ -93,5 +92,7 @@ def _slim(contents: Any, looked_into: bool) -> Any:
 
 
 def _lab(values: dict[str, Any]) -> GradientLab:
+    """A comparison as it was recorded: without the parameters, which the run has."""
     arrays = {name: np.array(values[name], float) for name in _ARRAYS}
-    return GradientLab(**{**values, **arrays, "modes": tuple(values["modes"]), "counts": tuple(values["counts"])})
+    names = {name: tuple(values[name]) for name in ("modes", "counts")}
+    return GradientLab(**{**values, **arrays, **names}, parameters=Parameters(values["epoch"], ()))

@@ -33,7 +33,7 @@ def test_a_step_sets_the_page(explorer: Explorer):
         assert explorer.shown.epoch == (runs[step.runs[0]].epochs if step.epoch is None else step.epoch)
         assert explorer.teller._layout.visible
         assert step.heading in explorer.teller._words.object
-        assert explorer.address.query.endswith(f"&story={STORY.id}&step={place + 1}")
+        assert explorer.address.query.endswith(f"&story={STORY.id}&story_step={place + 1}")
         assert explorer.controls.scenario.value == "heat-1d"  # Start trains what is told of
     gradient = explorer.views["Labs"].gradient
     assert gradient._spent(gradient._contender).lab.epoch == runs["PRDP"].epochs  # as recorded: nothing was computed
@@ -86,13 +86,13 @@ def test_what_there_is_not_is_told_in_words(story: str, place: int, words: str, 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "999", "٣", "1\n", "<b>"])
 def test_a_hostile_step_is_refused(text: str):
-    with pytest.raises(ValueError, match="`step` must be the number of a step of the story, from 1; got "):
+    with pytest.raises(ValueError, match="`story_step` must be the number of a step, from 1; got "):
         step_in(text)
 
 
 def test_an_address_with_a_story_holds_no_setting():
     assert step_in("12") == 12
-    assert setting_in("?story=coarse-suffices&step=2") is None
+    assert setting_in("?story=coarse-suffices&story_step=2") is None
 
 
 class TestPage:

@@ -47,7 +47,7 @@ def test_live(page: Page, server: Server):
             expect(page.get_by_role("heading", name=step.heading, exact=True)).to_be_visible()
             expect(page.get_by_role("tab", name=step.tab, exact=True)).to_have_attribute("aria-selected", "true")
             expect_drawn(page, "main", FIGURES[step.tab])
-            page.wait_for_function(f"() => location.search.endsWith('story={story.id}&step={place + 1}')")
+            page.wait_for_function(f"() => location.search.endsWith('story={story.id}&story_step={place + 1}')")
         expect(page.get_by_role("button", name="Next", exact=True)).to_be_disabled()
 
 
@@ -83,14 +83,14 @@ def test_as_a_file(story: Story, browser: Browser, tmp_path: Path):
 
 
 def test_a_link_opens_a_step_and_a_hostile_one_says_why_not(page: Page, server: Server):
-    view = View(page, server).open(server.address(query="?story=thresholds&step=2"))
+    view = View(page, server).open(server.address(query="?story=thresholds&story_step=2"))
     expect(page.get_by_role("heading", name="Too eager", exact=True)).to_be_visible(timeout=PATIENCE)
     page.get_by_role("button", name="Leave the story").click()
     expect(page.get_by_role("heading", name="Too eager", exact=True)).to_be_hidden()
     for query, words in (
         ("?story=%3Cscript%3E", "There is no story"),
-        ("?story=thresholds&step=99", "has the steps 1 to 5"),
-        ("?story=thresholds&step=%3Cb%3E", "must be the number of a step"),
+        ("?story=thresholds&story_step=99", "has the steps 1 to 5"),
+        ("?story=thresholds&story_step=%3Cb%3E", "must be the number of a step"),
     ):
         page.goto(server.address(query=query))
         page.wait_for_function(LIVE, timeout=PATIENCE)
