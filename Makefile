@@ -6,7 +6,7 @@ PYTHONS = python3 python3.14 python3.13 python3.12 python3.11 python
 PYTHON ?= $(shell for p in $(PYTHONS); do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN = .venv/bin
 
-.PHONY: serve test lint types unit browser notebooks gallery clean
+.PHONY: serve test lint types unit fidelity browser notebooks gallery clean
 
 # The explorer at http://localhost:$(PORT)/explorer, for this machine only.
 serve: .venv/serve
@@ -15,7 +15,7 @@ serve: .venv/serve
 	  --unused-session-lifetime 5000 --check-unused-sessions 2000
 
 # What CI runs.
-test: lint types unit browser notebooks
+test: lint types unit fidelity browser notebooks
 
 lint: .venv/test
 	$(BIN)/ruff format --check .
@@ -28,7 +28,11 @@ types: .venv/test
 # Two at a time: many of them wait for a thread or a process. A file's tests share what they set up. NumPy's threads
 # would wait for each other busily on cores that the other half of the tests has.
 unit: .venv/test
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -p no:nbmake -m "not ui" -n 2 --dist loadfile
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -p no:nbmake -m "not ui" -n 2 --dist loadfile --ignore tests/fidelity
+
+# Compiled as for a user, with the same environment variables: what is published was computed so.
+fidelity: .venv/test
+	XLA_FLAGS="$(XLA_FLAGS)" $(BIN)/python -m pytest -p no:nbmake -n 2 tests/fidelity
 
 # Two at a time, since they mostly wait. A browser on two busy cores: a test may be tried twice, and the summary says so.
 browser: .venv/test

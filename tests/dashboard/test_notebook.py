@@ -114,7 +114,7 @@ def run(shared: Kernel) -> Iterator[Callable[..., str]]:
 
 
 def test_a_cell_that_runs_again_leaves_one_widget_and_one_thread(run: Callable[..., str]):
-    for _ in range(4):
+    for _ in range(2):
         run("explorer = Explorer('heat-1d', engine=engine)\nexplorer", "explorer")
     assert run("print(settle((1, 1, 2, 1, 2)))") == "(1, 1, 2, 1, 2)"
     assert run("print(explorer.controls.scenario.value)") == "heat-1d"
@@ -133,7 +133,7 @@ def test_other_cells_leave_a_widget_alone(run: Callable[..., str]):
 
 def test_a_race_that_is_shown_again_goes_on_and_one_that_is_not_is_paused(run: Callable[..., str]):
     run("run = engine.start('heat-1d', PRDP(), seed=1, pace=5)")
-    for _ in range(3):
+    for _ in range(2):
         run("RaceView(run)", "view")
     assert run("print(run.race.watchers, run.race.paused)") == "1 False"
     run("former, run = run, engine.start('heat-1d', PRDP(), seed=2, pace=5)\nWhyView(run)", "view")
@@ -192,7 +192,7 @@ def test_when_the_browser_is_silent_it_rests_and_when_it_is_back_it_goes_on(run:
 
 def test_beside_others_in_a_layout(run: Callable[..., str]):
     run("run = engine.start('heat-1d', PRDP(), seed=1, pace=5)")
-    for _ in range(3):
+    for _ in range(2):
         run("pn.Column(RaceView(run), FieldsView(run))", "both")
     assert run("print(settle((1, 2, 2, 1, 2)), run.race.watchers)") == "(1, 2, 2, 1, 2) 2"
     run("run.stop()", "both")

@@ -63,7 +63,6 @@ def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             cwd=ROOT,
             env={
                 **os.environ,
-                "PRDP_EXPLORER_CACHE": str(folder / "cache"),
                 "PYTHONPATH": os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH")))),
             },
             stdout=log,
