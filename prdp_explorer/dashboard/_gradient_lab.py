@@ -125,6 +125,7 @@ class GradientLabView(pn.viewable.Viewer):
             (self._compared, {}),
             (self._probed, {}),
         )
+        self._layout.margin = (0, 10, 10, 10)  # the labs above have theirs
         self._show(None)
 
     def __panel__(self) -> pn.Column:
