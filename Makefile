@@ -6,7 +6,7 @@ PYTHONS = python3 python3.14 python3.13 python3.12 python3.11 python
 PYTHON ?= $(shell for p in $(PYTHONS); do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN = .venv/bin
 
-.PHONY: serve test lint types unit fidelity browser notebooks gallery clean
+.PHONY: serve test lint types unit fidelity browser notebooks gallery stories clean
 
 # The explorer at http://localhost:$(PORT)/explorer, for this machine only.
 serve: .venv/serve
@@ -44,6 +44,10 @@ notebooks: .venv/test
 # The pictures that the README shows, taken anew; minutes.
 gallery: .venv/test
 	$(BIN)/python docs/gallery.py
+
+# What the stories are told from, trained anew; minutes.
+stories: .venv/test
+	$(BIN)/python docs/record_stories.py
 
 .venv/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found; set PYTHON=/path/to/python3." >&2; exit 1; }

@@ -1,6 +1,6 @@
 """Records the stories anew: trains their runs and compares their gradients (for `make stories`).
 
-python docs/record_stories.py [STORY …]      # some five minutes on 2 cores with nothing else to do
+python docs/record_stories.py [STORY …]      # two minutes on 2 cores
 """
 
 import sys
