@@ -87,9 +87,7 @@ class Overview(pn.viewable.Viewer):
             self._costs_drawn = -math.inf
         self.history.look_at(shown.race)
         if shown.runs:
-            settings = [run.settings for run in shown.runs]
-            largest = max(max(each.largest_iterations, each.problem.full_iterations) for each in settings)
-            self.curves.set_extent(shown.epochs, largest)
+            self.curves.set_extent(shown.epochs, shown.largest_iterations)
         self.update()
 
     def update(self) -> None:

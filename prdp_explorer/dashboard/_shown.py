@@ -89,6 +89,12 @@ class Shown:
         return max((run.settings.epochs for run in self.runs), default=0)
 
     @property
+    def largest_iterations(self) -> int:
+        """The largest K that any of them may have, that of full physics among them."""
+        settings = [run.settings for run in self.runs]
+        return max((max(each.largest_iterations, each.problem.full_iterations) for each in settings), default=1)
+
+    @property
     def active(self) -> bool:
         """Whether anything goes on."""
         return any(not run.ended for run in self.runs)

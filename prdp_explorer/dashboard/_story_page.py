@@ -20,7 +20,7 @@ from ._fields import Fields
 from ._gradient_figures import ByCount
 from ._report_page import document, text
 from ._shown import Contender, Shown
-from ._source import AXES, RunSource
+from ._source import RunSource
 from ._theme import LOOKS
 from ._why_figures import WhyFigures
 from ._why_words import decision_html, figure_words, values_at
@@ -79,7 +79,7 @@ def _views(race: Race, runs: Recorded, step: Step) -> Iterator[tuple[str, list[A
     shown = Shown(race, kept=False)
     first = next(each for each in shown.contenders if each.label == step.runs[0])
     if step.tab == "Race":
-        yield from _race_views(shown, AXES[step.axis])
+        yield from _race_views(shown, step.axis)
     elif step.tab == "Why":
         yield from _why_views(first)
     elif step.tab == "Fields":
@@ -99,17 +99,14 @@ def _no_rollout(*_: Any, **__: Any) -> Any:
     raise ValueError("A page by itself makes no rollouts.")
 
 
-def _race_views(shown: Shown, column: str) -> Iterator[tuple[str, list[Any]]]:
+def _race_views(shown: Shown, axis: str) -> Iterator[tuple[str, list[Any]]]:
     sources = [RunSource() for _ in LOOKS]
     for place, source in enumerate(sources):
         source.follow(shown.at(place))
         source.update()
     curves, costs = Curves(*sources), Costs(*sources)
-    settings = [run.settings for run in shown.runs]
-    curves.set_extent(
-        shown.epochs, max(max(each.largest_iterations, each.problem.full_iterations) for each in settings)
-    )
-    curves.draw_over(next(words for words, name in AXES.items() if name == column))
+    curves.set_extent(shown.epochs, shown.largest_iterations)
+    curves.draw_over(axis)
     for view in (curves, costs):
         view.name(*shown.names)
         view.update()
