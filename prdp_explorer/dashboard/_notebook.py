@@ -29,6 +29,7 @@ from panel.models.esm import ReactiveESM
 from pyviz_comms import JupyterCommJS, JupyterCommManager
 
 from ._session import Beat, telling
+from ._theme import PLAIN_PAGE
 
 TICK_SECONDS = 0.25
 SECONDS_BETWEEN_QUESTIONS = 1.0
@@ -84,6 +85,8 @@ class Frame(pn.Column):
 
     def _get_model(self, doc: Any, root: Any = None, parent: Any = None, comm: Any = None) -> Any:
         if doc.session_context is not None or _kernel() is None:
+            if getattr(root, "class_name", None) != "Page":  # which colours figures itself, whenever it changes
+                self.stylesheets = [PLAIN_PAGE]
             return super()._get_model(doc, root, parent, comm)
         with LOCK, _inline(doc):
             self.take_out(whole=False)

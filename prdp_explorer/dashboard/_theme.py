@@ -285,8 +285,11 @@ def image_row(plots: Sequence[figure]) -> pn.Column:
     )
 
 
+PLAIN_PAGE = ":host { --plain-page: ; }"
+"""The style of what holds cards on a page where neither `pmui.Page` nor a notebook colours figures."""
+
 _TEXT, _QUIET = "var(--panel-on-surface-color)", "var(--panel-on-secondary-color)"
-_FIGURES_IN_CARD = {
+AROUND_DATA = {
     "--bk-background-fill-color": "transparent",
     "--bk-border-fill-color": "transparent",
     "--bk-text-color": _TEXT,
@@ -296,13 +299,14 @@ _FIGURES_IN_CARD = {
     "--bk-major-tick-line-color": _QUIET,
     "--bk-minor-tick-line-color": _QUIET,
 }
-"""What Bokeh draws around the data, light or dark as the card: only `pmui.Page` would colour figures itself, and not
-every page is one."""
+"""There, what Bokeh draws around the data is light or dark as the card."""
 
 
 def card(*contents: Any) -> pmui.Paper:
     """A framed part of the page."""
-    return pmui.Paper(*contents, sizing_mode="stretch_width", elevation=1, sx={"p": 1, **_FIGURES_IN_CARD}, margin=0)
+    # Elsewhere `--plain-page` is not known, and no such value counts.
+    colors = {name: f"var(--plain-page) {color}" for name, color in AROUND_DATA.items()}
+    return pmui.Paper(*contents, sizing_mode="stretch_width", elevation=1, sx={"p": 1, **colors}, margin=0)
 
 
 def fill(place: pn.Column, *contents: Any) -> None:

@@ -6,16 +6,20 @@ from typing import Any
 
 import bokeh
 import numpy as np
+import panel as pn
+import panel_material_ui as pmui
 import pytest
+from bokeh.document import Document
 from dashboard_helpers import columns, extent, made_up_race, made_up_rows
 
 from prdp_explorer import Race
+from prdp_explorer.dashboard import RaceView
 from prdp_explorer.dashboard._controls import FULL_LABEL, PRDP_LABEL
 from prdp_explorer.dashboard._costs import Costs
 from prdp_explorer.dashboard._curves import Curves
 from prdp_explorer.dashboard._history import LINES_SHOWN, History
 from prdp_explorer.dashboard._source import RunSource
-from prdp_explorer.dashboard._theme import card, make_figure
+from prdp_explorer.dashboard._theme import AROUND_DATA, PLAIN_PAGE, make_figure
 from prdp_explorer.engine import Event, as_records
 
 
@@ -190,17 +194,22 @@ class TestHistory:
         assert "K" in record.explanation
 
 
-def test_figures_are_light_or_dark_as_their_card_also_without_a_page():
+def test_figures_are_light_or_dark_without_a_page_of_material_ui():
     """Bokeh reads such names when it draws, and passes by what it does not know."""
     code = (Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.js").read_text()
     assert 'global_css_prefix = "--bk-"' in code
-    colors = {name: value for name, value in card().sx.items() if name.startswith("--bk-")}
-    assert {"transparent", "var(--panel-on-surface-color)"} <= set(colors.values())
     plot = make_figure("title", "x", "y")
     parts: list[Any] = [plot, plot.title, *plot.axis]
-    for name in colors:
-        property_name = name.removeprefix("--bk-").replace("-", "_")
-        assert any(property_name in part.properties() for part in parts), name
+    for name in AROUND_DATA:
+        assert any(name.removeprefix("--bk-").replace("-", "_") in part.properties() for part in parts), name
+
+
+@pytest.mark.parametrize("wrap", [pn.Column, lambda view: pmui.Page(main=[view])])
+def test_a_view_by_itself_has_its_figures_coloured_unless_such_a_page_does(race: Race, wrap: Any):
+    view = RaceView(race)
+    wrap(view).get_root(Document())
+    assert (PLAIN_PAGE in view.__panel__().stylesheets) == (wrap is pn.Column)
+    view.close()
 
 
 def test_the_axis_of_the_costs_begins_at_one_and_leaves_room_for_the_label(race: Race, sources):
