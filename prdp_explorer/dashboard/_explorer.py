@@ -39,6 +39,9 @@ UNSEEN_SECONDS = 1.0
 """How late the curves of the race may be while another tab is open, where only the pointer needs them."""
 
 
+_TABS = {"@media (max-width: 600px)": {"& .MuiTab-root": {"minWidth": 0, "padding": "12px 7px", "fontSize": "12px"}}}
+"""All tabs have a place on a telephone."""
+
 _BESIDE = """
 :host { display: grid; grid-template-columns: minmax(0, 1fr) }
 :host > .drawer { order: 1 }
@@ -101,7 +104,7 @@ class Explorer(Live):
         self._places = {
             name: pn.Column(sizing_mode="stretch_width", margin=0, styles=FITTED) for name in self._builders
         }
-        self.tabs = pmui.Tabs(*self._places.items(), sizing_mode="stretch_width", margin=0)
+        self.tabs = pmui.Tabs(*self._places.items(), sizing_mode="stretch_width", margin=0, sx=_TABS)
         self.tabs.param.watch(lambda _: locked(self.tick), "active")
         self.overview: Overview = self._open("Race")
         self.tick()
