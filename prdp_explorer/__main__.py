@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from ._kept_commands import EXPORTS, delete, export, import_, report, runs, show
+from ._kept_commands import ENDINGS, delete, export, import_, report, runs, show
 from ._output import check_writable, write_json
 from ._story_command import ALL, story
 from .engine import (
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, function, words in (
         ("runs", runs, "the runs that are kept, newest first"),
         ("show", show, "a run: its settings, and what happened"),
-        ("export", export, f"a run as a file of a kind that its ending chooses: {', '.join(EXPORTS)}"),
+        ("export", export, f"a run as a file of a kind that its ending chooses: {', '.join(ENDINGS)}"),
         ("import", import_, "take in the runs of a .prdp file"),
         ("report", report, "a run as one HTML page that needs no network"),
         ("resume", _resume, "go on with a run that was interrupted or stopped"),

@@ -69,7 +69,8 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
-_FIGURES = (".png", ".svg")
+ENDINGS = (*EXPORTS, ".png", ".svg")
+"""Of the files that `export` writes."""
 
 
 def _writer(ending: str) -> Callable[[Store, str, str], None]:
@@ -83,9 +84,8 @@ def _writer(ending: str) -> Callable[[Store, str, str], None]:
 
 def export(options: argparse.Namespace) -> int:
     ending = ".csv" if options.file == "-" else Path(options.file).suffix.lower()
-    if ending not in (*EXPORTS, *_FIGURES):
-        known = ", ".join((*EXPORTS, *_FIGURES))
-        raise ValueError(f"FILE must end in one of {known}, or be - for CSV; got {options.file!r}.")
+    if ending not in ENDINGS:
+        raise ValueError(f"FILE must end in one of {', '.join(ENDINGS)}, or be - for CSV; got {options.file!r}.")
     if options.file == options.json == "-":
         raise ValueError("FILE and `--json` cannot both be standard output; name a file for one of them.")
     with _ready(options) as store:
