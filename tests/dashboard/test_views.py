@@ -12,7 +12,7 @@ import pytest
 from bokeh.document import Document
 from dashboard_helpers import columns, extent, made_up_race, made_up_rows
 
-from prdp_explorer import Race
+from prdp_explorer import Engine, Race
 from prdp_explorer.dashboard import RaceView
 from prdp_explorer.dashboard._controls import FULL_LABEL, PRDP_LABEL
 from prdp_explorer.dashboard._costs import Costs
@@ -205,7 +205,8 @@ def test_figures_are_light_or_dark_without_a_page_of_material_ui():
 
 
 @pytest.mark.parametrize("wrap", [pn.Column, lambda view: pmui.Page(main=[view])])
-def test_a_view_by_itself_has_its_figures_coloured_unless_such_a_page_does(race: Race, wrap: Any):
+def test_a_view_by_itself_has_its_figures_coloured_unless_such_a_page_does(race: Race, engine: Engine, wrap: Any):
+    race.engine = engine  # else it would be that of the process, which lives on
     view = RaceView(race)
     wrap(view).get_root(Document())
     assert (PLAIN_PAGE in view.__panel__().stylesheets) == (wrap is pn.Column)
