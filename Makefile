@@ -34,9 +34,9 @@ unit: .venv/test
 fidelity: .venv/test
 	XLA_FLAGS="$(XLA_FLAGS)" $(BIN)/python -m pytest -p no:nbmake -n 2 tests/fidelity
 
-# Two at a time, since they mostly wait. A browser on two busy cores: a test may be tried twice, and the summary says so.
+# Two at a time, since they mostly wait. A browser on two busy cores: a test may be tried again, and the summary says so.
 browser: .venv/test
-	$(BIN)/python -m pytest -p no:nbmake -m ui -n 2 --dist loadfile --reruns 1 -rR
+	$(BIN)/python -m pytest -p no:nbmake -m ui -n 2 --dist loadfile --reruns 2 -rR
 
 notebooks: .venv/test
 	PRDP_EXPLORER_STORE=:memory: $(BIN)/python -m pytest --nbmake --nbmake-timeout=300 -n 2 notebooks

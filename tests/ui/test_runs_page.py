@@ -63,7 +63,7 @@ def test_a_run_is_opened_from_the_table_and_taken_away_and_in(view: View, tmp_pa
     kinds = ("Report: one web page (HTML)", "Records (CSV)", "The whole run, to import elsewhere")
     for kind in (*kinds, kinds[-1]):  # the same once more is sent once more
         view.choose("Take away", kind)
-        with view.page.expect_download(timeout=PATIENCE) as download:
+        with view.page.expect_download(timeout=3 * PATIENCE) as download:
             button(view, "Download").click()
         file = tmp_path / download.value.suggested_filename
         download.value.save_as(file)

@@ -33,6 +33,7 @@ def expect_drawn(page: Page, place: str, at_least: int) -> None:
         page.wait_for_function(DRAWN, arg=canvas, timeout=PATIENCE)
 
 
+@pytest.mark.timeout(900)  # thirty-one steps
 def test_live(new_page: Callable[..., Page], server: Server):
     page = new_page(width=1024, height=700)
     view = View(page, server).open()
