@@ -88,7 +88,7 @@ class Explorer(Live):
         self._opened: dict[str, str] = {}  # the race or the run that the address names
         self._held: Any = None
         self.share = Share(lambda: Shared.of(self.shown, self.setting))
-        self.teller = StoryTeller(self._turn_to, lambda: self._link({}))
+        self.teller = StoryTeller(self._turn_to, self._leave_story)
         self.bar = Bar(self._command, self._set_pace, self.share)
         # Built when it is first opened, and by then shown another race.
         self._builders: dict[str, Callable[[], Any]] = {
@@ -194,6 +194,10 @@ class Explorer(Live):
                 first = runs[step.runs[0]]
                 self._open("Labs").gradient.know(first.kept.id, first.lab(step.epoch))
             self.teller.tell(story, steps, place)
+
+    def _leave_story(self) -> None:
+        if "story" in self._opened:  # else a race was started meanwhile, which the address goes on to name
+            self._link({})
 
     def _turn_to(self, story_id: str, place: int) -> None:
         try:

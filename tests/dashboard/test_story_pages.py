@@ -60,6 +60,14 @@ def test_it_is_turned_left_and_gone_on_with(explorer: Explorer):
     assert explorer.shown.replayed and explorer.teller.place == 3
 
 
+def test_left_after_a_start_the_address_still_names_what_was_started(explorer: Explorer):
+    explorer.tell_story("diverging-start", 3)
+    click(explorer.bar.start)
+    assert explorer.race is not None
+    click(explorer.teller.leave)
+    assert explorer.address.query.endswith(f"&race={explorer.race.id}")
+
+
 def test_a_run_of_a_story_is_forked_from_the_page(keeping: Engine):
     explorer = Explorer(engine=keeping)
     explorer.tell_story("diverging-start", 3)
