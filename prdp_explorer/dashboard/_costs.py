@@ -6,7 +6,7 @@ from bokeh.models import BasicTicker, BasicTickFormatter, ColumnDataSource, Fact
 from bokeh.plotting import figure
 
 from ._curves import SAVING_MARKS
-from ._source import RunSource
+from ._source import RunSource, draw
 from ._theme import (
     FULL_LABEL,
     IC_SAVING_COLOR,
@@ -70,8 +70,8 @@ class Costs:
     def name(self, *names: str) -> None:
         """Say beside the bars what is compared, by place; an empty name is left out."""
         self._names = names
-        self._spent.data = {name: [] for name in _SPENT}
-        self._saved.data = _saved_columns()
+        draw(self._spent, {name: [] for name in _SPENT})
+        draw(self._saved, _saved_columns())
         # From the bottom up: PRDP above what it is compared with, and the others below.
         self._factors.factors = [name for name in names[::-1] if name]
         self._legend.object = legend_html(*(SAVING_MARKS if names[:1] != ("",) else ()))
@@ -90,8 +90,8 @@ class Costs:
         seconds = {name: float(source.last["cumulative_seconds"]) for name, _, source in rows}
         # Beyond the savings, where the number can be read.
         labelled_at = spent | {name: end for name, (_, _, end) in saved.items()}
-        self._saved.data = _saved_columns(*((name, *each) for name, each in saved.items()))
-        self._spent.data = {
+        draw(self._saved, _saved_columns(*((name, *each) for name, each in saved.items())))
+        bars = {
             "name": list(spent),
             "color": [color for _, color, _ in rows],
             "iterations": list(spent.values()),
@@ -101,6 +101,7 @@ class Costs:
             "seconds_label": [f"{value:.3g} s" for value in seconds.values()],
             "seconds_label_at": list(seconds.values()),
         }
+        draw(self._spent, bars)
         self._iterations_range.end = _room(*labelled_at.values())
         self._seconds_range.end = _room(*seconds.values())
 

@@ -7,7 +7,7 @@ from bokeh.models import ColumnDataSource, GlyphRenderer, LogTicker, Range1d
 from bokeh.plotting import figure
 
 from ._pointer import Pointer
-from ._source import AXES, RunSource
+from ._source import AXES, RunSource, draw
 from ._theme import (
     EDIT_MARK,
     FULL_LABEL,
@@ -105,7 +105,7 @@ class Curves:
         self._widen_along()
         prdp, full = self._sources[0], self._sources[1].run
         if prdp.run is None or prdp.last is None:
-            self._ic_area.data = _no_area()
+            draw(self._ic_area, _no_area())
             return
         last = prdp.last
         final = int(last["next_iterations"] if last["epoch"] == 0 else last["iterations"])
@@ -114,12 +114,8 @@ class Curves:
         if self._pr_area.glyph.y2 != final:
             self._pr_area.glyph.y2 = final
         self._iterations.end = max(self._iterations.end, 1.04 * full_iterations)
-        self._ic_area.data = {
-            "left": [0],
-            "right": [last[self._column].item()],
-            "bottom": [final],
-            "top": [full_iterations],
-        }
+        area = {"left": [0], "right": [last[self._column].item()], "bottom": [final], "top": [full_iterations]}
+        draw(self._ic_area, area)
 
     def _begin_along(self) -> None:
         self._reach = float(self._epochs if self._column == "epoch" else 1e-3)

@@ -11,7 +11,7 @@ import panel as pn
 
 from ..engine import Engine, Race, Watch
 from ._notebook import KERNEL, LOCK, Frame
-from ._session import Beat
+from ._session import SECONDS_BETWEEN_QUESTIONS, Beat
 
 TICK_MILLISECONDS = 100
 TOLD_SECONDS = 8.0
@@ -131,7 +131,9 @@ def tick_once(live: "weakref.ref[Any]") -> None:
     """Show what is new, if it is still there and the browser keeps up."""
     if (alive := live()) is not None and alive.beat.ready:
         alive.tick()
-        alive.beat.ask()
+        under_way = alive.race is not None and alive.race.active and not alive.race.paused
+        if under_way or time.monotonic() > alive.beat.asked + SECONDS_BETWEEN_QUESTIONS:  # little is sent at rest
+            alive.beat.ask()
 
 
 def _close(live: "weakref.ref[Live]") -> None:

@@ -28,13 +28,10 @@ from panel.io.state import set_curdoc, state
 from panel.models.esm import ReactiveESM
 from pyviz_comms import JupyterCommJS, JupyterCommManager
 
-from ._session import Beat, telling
+from ._session import SECONDS_BETWEEN_QUESTIONS, Beat, telling
 from ._theme import PLAIN_PAGE
 
 TICK_SECONDS = 0.25
-SECONDS_BETWEEN_QUESTIONS = 1.0
-"""To the browser, whether it is there: the notebook shows the kernel as busy at each answer."""
-
 SILENCE_SECONDS = 20.0
 """After so long without a word from the browser, while no cell runs, nobody is taken to look any more."""
 
@@ -344,6 +341,7 @@ class _Kernel:
             try:
                 frame.live.tick()
                 with frame.changing():
+                    # Not at each tick: the notebook shows the kernel as busy at each answer.
                     if now > beat.asked + SECONDS_BETWEEN_QUESTIONS:
                         beat.ask()
                     frame.send()

@@ -55,6 +55,9 @@ longer than a tick for it to get there and be drawn."""
 PATIENCE_SECONDS = 5.0
 """How long is waited for a browser to show what it was sent: one that is hidden or has gone says nothing."""
 
+SECONDS_BETWEEN_QUESTIONS = 1.0
+"""To the browser, whether it keeps up, where little is sent to it."""
+
 
 class Beat(pn.custom.JSComponent):
     """Tells whether the browser keeps up with what it is sent, so that it is sent no more than it can show.

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bokeh.models import ColumnDataSource
 from dashboard_helpers import click, columns, made_up_race, made_up_rows, tick_until
 
 from prdp_explorer import Engine
-from prdp_explorer.dashboard import Explorer, _controls, _explorer
+from prdp_explorer.dashboard import Explorer, _controls, _explorer, _overview
 from prdp_explorer.dashboard._bar import RACE_SECONDS, SPEEDS
 from prdp_explorer.dashboard._controls import FULL_LABEL, PRDP_LABEL
 from prdp_explorer.dashboard._explorer import shared_engine
@@ -241,6 +242,24 @@ class TestCommands:
         explorer.tabs.active = 0
         explorer.tick()
         assert len(columns(explorer.sources[0].source)["epoch"]) == before + 20
+
+    @pytest.mark.parametrize("tab", [0, 1, 2])
+    def test_at_rest_nothing_is_sent(self, explorer: Explorer, monkeypatch: pytest.MonkeyPatch, tab: int):
+        """What is assigned to a source is sent and painted again by Bokeh, whether it is new or not."""
+        monkeypatch.setattr(_overview, "SECONDS_BETWEEN_COSTS", 0)
+        explorer.bar.speed.value = "as fast as possible"
+        explorer.controls._fields["epochs"].show(20)
+        click(explorer.bar.start)
+        tick_until(explorer, lambda: states(explorer) == {"finished"})
+        explorer.tabs.active = tab
+        root = explorer.tabs.get_root()
+        explorer.tick()
+        sent: list[str] = []
+        for source in root.select({"type": ColumnDataSource}):
+            source.on_change("data", lambda attr, old, new: sent.append(str(new)))
+        for _ in range(3):
+            explorer.tick()
+        assert sent == []
 
     def test_leaving_pauses_the_race_once_nobody_is_left(self, explorer: Explorer):
         click(explorer.bar.start)

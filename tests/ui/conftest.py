@@ -1,6 +1,5 @@
 """A real server, a real browser, and pages that must not complain."""
 
-import contextlib
 import os
 import re
 import shutil
@@ -13,8 +12,8 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, TimeoutError, sync_playwright
-from ui_helpers import Server, View
+from playwright.sync_api import Browser, Page, sync_playwright
+from ui_helpers import HOSTS, Pages, Server, Shared, View
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -54,7 +53,7 @@ def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
     folder = tmp_path_factory.mktemp("server")
-    origins = [f"--allow-websocket-origin={host}:{port}" for host in ("localhost", "127.0.0.1")]
+    origins = [f"--allow-websocket-origin={host}:{port}" for host in HOSTS]
     lifetime = ["--unused-session-lifetime=5000", "--check-unused-sessions=2000"]
     command = [sys.executable, "-m", "panel", "serve", "apps/explorer.py"]
     with (folder / "log").open("w+") as log:
@@ -102,43 +101,17 @@ def _answers(port: int) -> bool:
 @pytest.fixture
 def new_page(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
     """Makes pages in fresh contexts; the test fails if any of them complained or asked elsewhere."""
-    complaints: list[str] = []
-    contexts = []
-
-    def listen(page: Page) -> Page:
-        def on_console(message: ConsoleMessage) -> None:
-            if message.type in ("error", "warning"):
-                complaints.append(f"console {message.type}: {message.text} ({message.location.get('url', '')})")
-
-        def on_request(request: Request) -> None:
-            known = tuple(f"{scheme}://{host}:{server.port}/" for scheme in ("http", "ws") for host in HOSTS)
-            if not request.url.startswith((*known, "data:", "blob:")):
-                complaints.append(f"asked elsewhere: {request.url[:200]}")
-
-        def on_dialog(dialog: Dialog) -> None:
-            complaints.append(f"dialog: {dialog.message}")
-            dialog.dismiss()
-
-        page.on("console", on_console)
-        page.on("pageerror", lambda error: complaints.append(f"page error: {error}"))
-        page.on("request", on_request)
-        page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url[:200]} {request.failure}"))
-        page.on("dialog", on_dialog)
-        return page
+    pages, made = Pages(browser, server), list[Page]()
 
     def make(width: int = 1440, height: int = 1100) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": height})
-        contexts.append(context)
-        return listen(context.new_page())
+        made.append(pages.make(width, height))
+        return made[-1]
 
     yield make
-    complained = list(complaints)  # before closing, which cancels requests
-    for context in contexts:
-        context.close()
-    assert not complained, "\n".join(complained)
-
-
-HOSTS = ("localhost", "127.0.0.1")
+    complained = pages.complaints()  # before closing, which cancels requests
+    for page in made:
+        page.context.close()
+    assert not complained, complained
 
 
 @pytest.fixture
@@ -147,12 +120,17 @@ def page(new_page: Callable[..., Page]) -> Page:
     return new_page()
 
 
+@pytest.fixture(scope="session")
+def shared(browser: Browser, server: Server) -> Iterator[Shared]:
+    shared = Shared(browser, server)
+    yield shared
+    shared.close()
+
+
 @pytest.fixture
-def view(page: Page, server: Server) -> Iterator[View]:
-    """The explorer, opened; its race is stopped at the end, so that tests do not slow each other down."""
-    view = View(page, server).open()
-    yield view
-    if not page.is_closed() and view.stop.is_enabled():
-        with contextlib.suppress(TimeoutError):  # it may be over before the click
-            view.stop.click(timeout=3000)
-        view.expect_state("Stopped", "Finished", "Diverged")
+def view(shared: Shared, request: pytest.FixtureRequest) -> Iterator[View]:
+    """The explorer as it is when it is opened, on a page of 1440 × 1100 pixels; see `Shared`."""
+    if getattr(request.node, "execution_count", 1) > 1:  # tried again
+        shared.close()
+    yield shared.lend()
+    shared.take_back()

@@ -1,8 +1,8 @@
 """The scenario cards in the browser: by mouse and keyboard, folded and locked during a race."""
 
 import pytest
-from playwright.sync_api import expect
-from ui_helpers import FASTEST, PATIENCE, View
+from playwright.sync_api import Page, expect
+from ui_helpers import FASTEST, PATIENCE, Server, View
 
 pytestmark = pytest.mark.ui
 
@@ -37,7 +37,8 @@ def test_a_scenario_is_chosen_by_mouse_and_keyboard_and_locked_in_a_race(view: V
     expect(view.field("Epochs")).to_have_value("1500", timeout=PATIENCE)
 
 
-def test_fields_of_another_kind_of_problem_are_there_when_their_tab_is_first_opened(view: View):
+def test_fields_of_another_kind_of_problem_are_there_when_their_tab_is_first_opened(page: Page, server: Server):
+    view = View(page, server).open()
     view.choose_scenario("Poisson inverse, 1 parameter")
     expect(view.field("Epochs")).to_have_value("180", timeout=PATIENCE)
     view.choose("Speed", FASTEST)

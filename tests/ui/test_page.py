@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
-from ui_helpers import FASTEST, PATIENCE, Server, View
+from ui_helpers import FASTEST, PATIENCE, Server, Shared, View
 
 pytestmark = pytest.mark.ui
 
@@ -49,10 +49,9 @@ class TestLinks:
 
     def test_a_link_to_a_race_that_is_not_kept_leaves_a_usable_page(self, page: Page, server: Server):
         view = View(page, server)
-        for race in ("nonsense", "%3Cscript%3Ealert(1)%3C/script%3E"):
-            view.open(server.address(query=f"?race={race}"))
-            expect(view.alerts.filter(has_text="not kept any more")).to_be_visible(timeout=PATIENCE)
-            expect(view.start).to_be_enabled()
+        view.open(server.address(query="?race=%3Cscript%3Ealert(1)%3C/script%3E"))
+        expect(view.alerts.filter(has_text="not kept any more")).to_be_visible(timeout=PATIENCE)
+        expect(view.start).to_be_enabled()
         view.choose("Speed", FASTEST)
         view.start.click()
         view.expect_state("Finished")
@@ -129,7 +128,10 @@ def test_a_race_is_commanded_by_keyboard(view: View):
     view.expect_state("Training")
 
 
-def test_a_race_that_nobody_watches_is_paused_and_leaves_nothing(server: Server, new_page: Callable[..., Page]):
+def test_a_race_that_nobody_watches_is_paused_and_leaves_nothing(
+    shared: Shared, server: Server, new_page: Callable[..., Page]
+):
+    shared.close()
     server.wait_until(lambda inside: inside["sessions"] == 0)
     view = View(new_page(), server).open()
     view.start.click()

@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from playwright.sync_api import expect
-from ui_helpers import PATIENCE, View
+from playwright.sync_api import Page, expect
+from ui_helpers import PATIENCE, Server, View
 
 pytestmark = pytest.mark.ui
 
@@ -20,7 +20,8 @@ LAID_OUT = """() => {
 }"""
 
 
-def test_figures_come_while_the_page_changes_its_size(view: View):
+def test_figures_come_while_the_page_changes_its_size(page: Page, server: Server):
+    view = View(page, server).open()
     view.start.click()
     view.expect_epoch(1)
     view.page.evaluate(RESTLESS)

@@ -1,6 +1,5 @@
 """Each story, gone through from its first step to its last: on the live page, and as a file without any network."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,26 +32,24 @@ def expect_drawn(page: Page, place: str, at_least: int) -> None:
         page.wait_for_function(DRAWN, arg=canvas, timeout=PATIENCE)
 
 
-@pytest.mark.timeout(900)  # thirty-one steps
-def test_live(new_page: Callable[..., Page], server: Server):
-    page = new_page(width=1024, height=700)
-    view = View(page, server).open()
-    for story in STORIES.values():
-        view.open_tab("Stories")
-        page.get_by_role("button", name=f"Begin “{story.title}”").click()
-        steps = story.tell(recorded(story))
-        for place, step in enumerate(steps):
-            if place:
-                page.get_by_role("button", name="Next", exact=True).click()
-            expect(page.get_by_text(f"{story.title} · step {place + 1} of {len(steps)}")).to_be_visible(
-                timeout=PATIENCE
-            )
-            expect(page.get_by_role("heading", name=step.heading, exact=True)).to_be_visible()
-            expect(page.get_by_role("tab", name=step.tab, exact=True)).to_have_attribute("aria-selected", "true")
-            expect_drawn(page, "main", 1)
-            expect(page.locator("main .bk-Figure:visible").nth(FIGURES[step.tab] - 1)).to_be_attached(timeout=PATIENCE)
-            page.wait_for_function(f"() => location.search.endsWith('story={story.id}&story_step={place + 1}')")
-        expect(page.get_by_role("button", name="Next", exact=True)).to_be_disabled()
+@EVERY
+def test_live(story: Story, view: View):
+    page = view.page
+    view.open_tab("Stories")
+    page.get_by_role("button", name=f"Begin “{story.title}”").click()
+    steps = story.tell(recorded(story))
+    for place, step in enumerate(steps):
+        if place:
+            page.get_by_role("button", name="Next", exact=True).click()
+        expect(page.get_by_text(f"{story.title} · step {place + 1} of {len(steps)}")).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_role("heading", name=step.heading, exact=True)).to_be_visible()
+        expect(page.get_by_role("tab", name=step.tab, exact=True)).to_have_attribute("aria-selected", "true")
+        expect_drawn(page, "main", 1)
+        expect(page.locator("main .bk-Figure:visible").nth(FIGURES[step.tab] - 1)).to_be_attached(timeout=PATIENCE)
+        page.wait_for_function(f"() => location.search.endsWith('story={story.id}&story_step={place + 1}')")
+    expect(page.get_by_role("button", name="Next", exact=True)).to_be_disabled()
+    page.get_by_role("button", name="Leave the story").click()
+    expect(page.get_by_role("heading", name=steps[-1].heading, exact=True)).to_be_hidden()
 
 
 @EVERY

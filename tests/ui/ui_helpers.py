@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Locator, Page, Request, expect
+
+HOSTS = ("localhost", "127.0.0.1")
 
 PATIENCE = 30_000
 """Milliseconds after which a test gives up waiting for the page."""
@@ -71,9 +73,9 @@ class View:
 
     def __init__(self, page: Page, server: Server):
         self.page, self.server = page, server
-        self.start, self.pause, self.resume, self.replay, self.step, self.stop, self.fork = (
+        self.start, self.pause, self.resume, self.replay, self.step, self.stop, self.fork, self.reset = (
             page.get_by_role("button", name=name, exact=True)
-            for name in ("Start", "Pause", "Resume", "Replay", "Step", "Stop", "Fork")
+            for name in ("Start", "Pause", "Resume", "Replay", "Step", "Stop", "Fork", "Reset")
         )
         self.status = page.get_by_role("status")
         self.log = page.get_by_role("log")
@@ -85,7 +87,31 @@ class View:
         self.page.goto(address or self.server.address())
         expect(self.start).to_be_visible(timeout=PATIENCE)
         self.page.wait_for_function(LIVE, timeout=PATIENCE)
+        if address is None:
+            self.page.wait_for_url(re.compile("seed=0"))
+            self._fresh = self.page.url
         return self
+
+    def begin_again(self) -> None:
+        """Bring the page back to what it was when it was opened, as a person would."""
+        self.page.keyboard.press("Escape")
+        self.close_alerts()
+        if self.stop.is_enabled():
+            self.stop.click()
+        if self.reset.is_enabled():
+            self.reset.click()
+        self.expect_state("Ready")
+        self.open_tab("Race")
+        self.choose("Speed", "1×")
+        if self.page.url == self._fresh:
+            return
+        for scenario, epochs in (("Poisson inverse, 1 parameter", "180"), ("Heat 1D emulator", "100")):
+            self.choose_scenario(scenario)  # which sets all that belongs to it
+            expect(self.field("Epochs")).to_have_value(epochs, timeout=PATIENCE)
+        self.enter("Seed", "0")
+        for name in ("equal epochs", "epoch"):
+            self.page.get_by_role("button", name=name, exact=True).click()
+        expect(self.page).to_have_url(self._fresh)
 
     def open_tab(self, name: str) -> None:
         """Open one of the tabs of the page."""
@@ -171,3 +197,72 @@ class View:
     def inside(self) -> dict[str, Any]:
         """The race of this page as the server has it."""
         return self.server.inspect()["races"][self.race]
+
+
+class Pages:
+    """Pages of the server under test, each in a fresh context, and what they complained of or asked of others."""
+
+    def __init__(self, browser: Browser, server: Server):
+        self._browser, self._server = browser, server
+        self._complaints: list[str] = []
+
+    def make(self, width: int = 1440, height: int = 1100) -> Page:
+        page = self._browser.new_context(viewport={"width": width, "height": height}).new_page()
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self._complaints.append(f"page error: {error}"))
+        page.on("request", self._on_request)
+        page.on(
+            "requestfailed", lambda request: self._complaints.append(f"failed: {request.url[:200]} {request.failure}")
+        )
+        page.on("dialog", self._on_dialog)
+        return page
+
+    def complaints(self) -> str:
+        """What there was since this was last asked, a line each."""
+        told = "\n".join(self._complaints)
+        self._complaints.clear()
+        return told
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self._complaints.append(f"console {message.type}: {message.text} ({message.location.get('url', '')})")
+
+    def _on_request(self, request: Request) -> None:
+        known = tuple(f"{scheme}://{host}:{self._server.port}/" for scheme in ("http", "ws") for host in HOSTS)
+        if not request.url.startswith((*known, "data:", "blob:")):
+            self._complaints.append(f"asked elsewhere: {request.url[:200]}")
+
+    def _on_dialog(self, dialog: Dialog) -> None:
+        self._complaints.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+
+class Shared:
+    """A page that tests have one after the other, since to open one costs more than most of what is tested on it."""
+
+    def __init__(self, browser: Browser, server: Server):
+        self._pages, self._server = Pages(browser, server), server
+        self._view: View | None = None
+
+    def lend(self) -> View:
+        """The page as it is when it is opened: the one that was returned, or a new one."""
+        if self._view is None:
+            self._view = View(self._pages.make(), self._server).open()
+        return self._view
+
+    def take_back(self) -> None:
+        """Bring the page back to what it was; fails if that cannot be done, or if the page complained."""
+        assert self._view is not None
+        try:
+            self._view.begin_again()
+        except Exception:
+            self.close()
+            raise
+        complained = self._pages.complaints()
+        assert not complained, complained
+
+    def close(self) -> None:
+        """Close the page."""
+        if self._view is not None:
+            self._view.page.context.close()
+        self._view = None
