@@ -36,7 +36,7 @@ fidelity: .venv/test
 
 # Two at a time, since they mostly wait. A browser on two busy cores: a test may be tried again, and the summary says so.
 browser: .venv/test
-	$(BIN)/python -m pytest -p no:nbmake -m ui -n 2 --dist loadfile --reruns 2 -rR
+	$(BIN)/python -m pytest -p no:nbmake -m ui -n 2 --dist worksteal --reruns 2 -rR tests/ui
 
 notebooks: .venv/test
 	PRDP_EXPLORER_STORE=:memory: $(BIN)/python -m pytest --nbmake --nbmake-timeout=300 -n 2 notebooks

@@ -35,9 +35,9 @@ AXES = {"epoch": "epoch", "inner iterations": "cumulative_iterations", "seconds"
 _COPIED = (*AXES.values(), "validation", "train_loss", "plateau_ratio", "checkpoint_ratio", "tau_step", "tau_stop")
 
 
-def draw(source: ColumnDataSource, columns: dict[str, list[Any]]) -> None:
+def draw(source: ColumnDataSource, columns: dict[str, Any]) -> None:
     """Let a source have these columns; if they are no others nothing is done, while Bokeh would send and paint them."""
-    if source.data != columns:
+    if dict(source.data) != columns:
         source.data = columns
 
 

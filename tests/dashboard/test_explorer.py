@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bokeh.models import ColumnDataSource
+from bokeh.document import Document
 from dashboard_helpers import click, columns, made_up_race, made_up_rows, tick_until
 
 from prdp_explorer import Engine
@@ -252,11 +252,11 @@ class TestCommands:
         click(explorer.bar.start)
         tick_until(explorer, lambda: states(explorer) == {"finished"})
         explorer.tabs.active = tab
-        root = explorer.tabs.get_root()
+        document = Document()
+        document.add_root(explorer.tabs.get_root(document))
         explorer.tick()
-        sent: list[str] = []
-        for source in root.select({"type": ColumnDataSource}):
-            source.on_change("data", lambda attr, old, new: sent.append(str(new)))
+        sent: list[Any] = []
+        document.on_change(sent.append)
         for _ in range(3):
             explorer.tick()
         assert sent == []

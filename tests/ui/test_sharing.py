@@ -69,7 +69,6 @@ def test_a_link_brings_the_setting_back_exactly(view: View, server: Server, new_
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("?seed=" + "9" * 5000, "`seed` must have at most 60 characters"),
         ("?tau_step=0.5&solver=<script>alert(1)</script>", "`solver` must be one of"),
         ("?a=b?c&theme=%ff", "'a' is no setting"),
     ],
