@@ -1,5 +1,6 @@
 """The page for all: axe finds nothing serious in light or dark, and every control is reached by keyboard."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -112,8 +113,13 @@ def test_axe_finds_nothing_serious_during_a_race_on_a_telephone(server: Server, 
 
 
 def test_every_control_is_reached_by_keyboard(view: View):
+    seed = str(time.time_ns() % 10**9)
+    view.enter("Seed", seed)
     finished(view)
     for tab in each_tab(view):
+        if tab.casefold() == "kept runs":  # other tests' as well, more than there is room for at once
+            view.page.get_by_role("textbox", name="Find runs").fill(f"seed {seed}")
+            expect(view.page.locator(".tabulator-row")).to_have_count(2, timeout=PATIENCE)
         count = view.page.evaluate(CONTROLS)
         assert count > 20
         view.page.locator("body").click(position={"x": 600, "y": 30})

@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from playwright.sync_api import expect
-from ui_helpers import FASTEST, MODELS, PATIENCE, TITLES, View
+from playwright.sync_api import Page, expect
+from ui_helpers import FASTEST, MODELS, PATIENCE, TITLES, Server, View
 
 pytestmark = pytest.mark.ui
 
@@ -15,8 +15,8 @@ CURVE = f"""() => {{ {MODELS}
 }}"""
 
 
-def test_a_rollout_is_played_from_the_sample_and_the_epoch_chosen(view: View):
-    page = view.page
+def test_a_rollout_is_played_from_the_sample_and_the_epoch_chosen(page: Page, server: Server):
+    view = View(page, server).open()
     view.choose("Speed", FASTEST)
     view.start.click()
     view.expect_state("Finished")

@@ -30,7 +30,8 @@ def expect_address(view: View, **values: str) -> None:
     expect(view.page).to_have_url(re.compile("".join(f"(?=.*[?&]{each}(&|$))" for each in wanted)), timeout=PATIENCE)
 
 
-def test_a_link_brings_the_setting_back_exactly(view: View, server: Server, new_page: Callable[..., Page]):
+def test_a_link_brings_the_setting_back_exactly(server: Server, new_page: Callable[..., Page]):
+    view = View(new_page(), server).open()
     view.choose_scenario("Heat 2D emulator")
     expect_address(view, scenario="heat-2d", tau_step="0.9")
     steps = view.page.evaluate("history.length")
