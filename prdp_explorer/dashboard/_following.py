@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Callable
 
 import panel_material_ui as pmui
-import param
 
 from ._theme import CONTROL
 
@@ -47,9 +46,7 @@ class EpochSlider:
     def _move(self, epoch: int) -> None:
         self._moving = True
         try:
-            with param.edit_constant(self.widget):
-                # Both, since the browser tells of a release only where that is another value than the last.
-                self.widget.param.update(value=epoch, value_throttled=epoch)
+            self.widget.value = epoch
         finally:
             self._moving = False
 

@@ -5,13 +5,17 @@ import functools
 import json
 import sqlite3
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..engine import Engine, GradientLab, Parameters, Run, Store, import_runs, written_whole
+from ..engine import Engine, GradientLab, Parameters, Run, Store, import_runs, settings_for, written_whole
 from ._story import Recorded, Story, Told
+
+PRDP, FULL = "PRDP", "full physics"
+"""The labels of the two that every race has."""
 
 RECORDINGS = Path(__file__).parent / "recordings"
 
@@ -52,8 +56,6 @@ def record(story: Story, folder: Path = RECORDINGS) -> None:
         engine = Engine(Store(Path(place) / "runs.sqlite"))
         with contextlib.closing(engine):
             runs = {run.label: run for run in story.train(engine)}
-            for run in runs.values():
-                run.wait(timeout=PATIENCE_SECONDS)
             labs: dict[str, dict[int, Any]] = {label: {} for label, _ in story.gradients}
             for label, epoch in story.gradients:
                 lab = engine.gradient_lab(runs[label], epoch=epoch).result()
@@ -70,10 +72,23 @@ def record(story: Story, folder: Path = RECORDINGS) -> None:
         part.write_text(json.dumps(labs, default=np.ndarray.tolist) + "\n")
 
 
+def race(engine: Engine, scenario: str, contenders: Mapping[str, Any], **choices: Any) -> list[Run]:
+    """Runs that advanced together, over. A contender is a controller, or settings of its own with one."""
+    settings = {}
+    for label, contender in contenders.items():
+        own = dict(contender) if isinstance(contender, dict) else {"controller": contender}
+        settings[label] = settings_for(scenario, own.pop("controller"), **{"seed": 0, **choices, **own})
+    return finished(*engine.race_with(settings).runs.values())
+
+
 def finished(*runs: Run) -> list[Run]:
-    """Runs, when all of them are over."""
+    """Runs, when all of them are over.
+
+    **Raises:** `TimeoutError` if that takes too long.
+    """
     for run in runs:
-        run.wait(timeout=PATIENCE_SECONDS)
+        if not run.wait(timeout=PATIENCE_SECONDS):
+            raise TimeoutError(f"The run {run.label!r} was not over after {PATIENCE_SECONDS:.0f} seconds.")
     return list(runs)
 
 

@@ -367,12 +367,6 @@ class TestFollowing:
         assert fields.epoch.value == 10
         assert "after epoch 10," in title_of(lines_of(fields)._figures[PRDP_LABEL])
 
-    def test_a_release_is_another_value_than_what_was_followed(self, race: Race):
-        """The browser tells of a release only then: on 0, say, soon after a race began and 0 was followed."""
-        add_snapshot(race.runs[PRDP_LABEL], 5)
-        fields = looking_at(race)
-        assert fields.epoch.value_throttled == fields.epoch.value == 5
-
     def test_releasing_it_at_the_end_follows_again(self, race: Race):
         add_snapshot(race.runs[PRDP_LABEL], 5)
         fields = looking_at(race)

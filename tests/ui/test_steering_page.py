@@ -43,8 +43,9 @@ def test_a_race_waits_while_its_past_is_looked_at_and_both_branches_of_a_fork_ar
     live = view.race
     slider = view.page.get_by_role("slider", name="Epoch", exact=True)
     slider.focus()
-    slider.press("Home")
+    slider.press("ArrowLeft")
     view.expect_state("Replay, paused")
+    slider.press("Home")
     expect(view.status).to_have_text(re.compile(r"^epoch 0 of"), timeout=PATIENCE)
     waited = view.server.inspect()["races"][live]
     assert waited["paused"]

@@ -103,6 +103,7 @@ class View:
         self.expect_state("Ready")
         self.open_tab("Race")
         self.choose("Speed", "1×")
+        self.unfold_scenarios()
         if self.page.url == self._fresh:
             return
         for scenario, epochs in (("Poisson inverse, 1 parameter", "180"), ("Heat 1D emulator", "100")):
