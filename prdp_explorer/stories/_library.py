@@ -55,7 +55,7 @@ def record(story: Story, folder: Path = RECORDINGS) -> None:
     with tempfile.TemporaryDirectory(prefix="prdp-story-") as place:
         engine = Engine(Store(Path(place) / "runs.sqlite"))
         with contextlib.closing(engine):
-            runs = {run.label: run for run in story.train(engine)}
+            runs = {run.label: run for run in finished(*story.train(engine))}
             labs: dict[str, dict[int, Any]] = {label: {} for label, _ in story.gradients}
             for label, epoch in story.gradients:
                 lab = engine.gradient_lab(runs[label], epoch=epoch).result()

@@ -19,10 +19,11 @@ def test_it_opens_and_is_live(page: Page, server: Server, host: str):
     expect(view.status).to_have_count(1)
     for button in (view.pause, view.step, view.stop):
         expect(button).to_be_disabled()
+    view.enter("Epochs", "20")
     view.choose("Speed", FASTEST)
     view.start.click()
     view.expect_state("Finished")
-    expect(view.status).to_have_text("epoch 100 of 100")
+    expect(view.status).to_have_text("epoch 20 of 20")
 
 
 class TestLinks:
