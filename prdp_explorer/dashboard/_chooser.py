@@ -48,6 +48,7 @@ class ContenderChooser:
         try:
             names = {each.label: each.place for each in self._contenders}
             self.widget.param.update(options=names, value=None if chosen is None else chosen.place)
+            self.widget.param.trigger("value")  # the browser knows it by its label, which may be another now
         finally:
             self._offering = False
         return chosen, moved

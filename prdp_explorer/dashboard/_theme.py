@@ -256,6 +256,8 @@ def make_image_figure(title: str, x_label: str, y_label: str, **options: Any) ->
         },
     )
     plot.min_border_right = 20
+    if isinstance(plot.title, Title):
+        plot.title.update(offset=-44)  # from above the labels of the axis on, so that it has a place on a telephone
     plot.grid.visible = False
     return see_through(plot)
 

@@ -19,6 +19,9 @@ DRAWN = """canvas => {
     return new Set(new Uint32Array(copy.getImageData(0, 0, 90, 60).data.buffer)).size > 5
 }"""
 
+END_OF_EPOCHS = """() => [...Bokeh.documents[0].all_models].find(
+    model => model.type === "Figure" && model.title.text.startsWith("How much physics")).x_range.end"""
+
 FIGURES = {"Race": 4, "Why": 4, "Fields": 3, "Labs": 2}
 """How many figures there are to be seen at least."""
 
@@ -37,7 +40,8 @@ def test_live(story: Story, view: View):
     page = view.page
     view.open_tab("Stories")
     page.get_by_role("button", name=f"Begin “{story.title}”").click()
-    steps = story.tell(recorded(story))
+    runs = recorded(story)
+    steps = story.tell(runs)
     for place, step in enumerate(steps):
         if place:
             page.get_by_role("button", name="Next", exact=True).click()
@@ -45,6 +49,9 @@ def test_live(story: Story, view: View):
         expect(page.get_by_role("heading", name=step.heading, exact=True)).to_be_visible()
         expect(page.get_by_role("tab", name=step.tab, exact=True)).to_have_attribute("aria-selected", "true")
         expect_drawn(page, "main", 1)
+        if step.tab == "Race" and step.axis == "epoch":
+            epochs = max(runs[label].kept.epochs_requested for label in step.runs)
+            page.wait_for_function(f"epochs => ({END_OF_EPOCHS})() === epochs", arg=epochs, timeout=PATIENCE)
         expect(page.locator("main .bk-Figure:visible").nth(FIGURES[step.tab] - 1)).to_be_attached(timeout=PATIENCE)
         page.wait_for_function(f"() => location.search.endsWith('story={story.id}&story_step={place + 1}')")
     expect(page.get_by_role("button", name="Next", exact=True)).to_be_disabled()
