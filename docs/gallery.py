@@ -28,7 +28,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--force-color-profile=srgb")
 
 WIDTH, HEIGHT = 1440, 1000
-HEIGHTS = {"kept-runs": 1250, "why": 1500, "fields": 1500}
+HEIGHTS = {"kept-runs": 1250, "why": 1500, "fields": 1500, "story": 1200}
 NARROW = (390, 1250)
 MOST_BYTES = 250_000
 PATIENCE = 300_000
@@ -40,6 +40,7 @@ STILL = 5
 WHY = "Why"
 FIELDS = "Fields"
 RUNS = "Kept runs"
+ELSEWHERE = ("fields", "labs", "stories")
 UP = """() => {
     const walk = root => root.querySelectorAll("*").forEach(element => {
         element.scrollTop = 0
@@ -61,6 +62,7 @@ def take() -> None:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         with _served(Path(folder)) as address:
             _take_pages(browser, address)
+            _take_story(browser, address)
         _take_report(browser, Path(folder) / "runs.sqlite")
         browser.close()
 
@@ -95,14 +97,14 @@ def _served(folder: Path) -> Iterator[str]:
 
 
 def _take_pages(browser: Browser, address: str) -> None:
-    """A race in one dimension in every tab but that of the fields, which are worth seeing in two."""
+    """A race in one dimension in every tab that is not taken elsewhere; fields are worth seeing in two."""
     page = _open(browser, address)
     _race(page)
     _race(_open(browser, address), τ_step="0.9")  # to be compared among the kept runs
     tabs = page.get_by_role("tab").all_inner_texts()
     for theme in ("light", "dark"):
         for tab in tabs:
-            if tab.lower() != FIELDS.lower():
+            if tab.lower() not in ELSEWHERE:
                 _open_tab(page, tab)
                 _unfold(page, tab == tabs[0])
                 _shoot(page, _slug(tab), theme)
@@ -127,6 +129,15 @@ def _take_pages(browser: Browser, address: str) -> None:
         for theme in ("light", "dark"):
             _shoot(flow, _slug(FIELDS), theme)
             _toggle_theme(flow)
+
+
+def _take_story(browser: Browser, address: str) -> None:
+    """A step of a story that opens the labs, with the gradients that were recorded."""
+    page = _open(browser, f"{address}?story=coarse-suffices&story_step=4")
+    expect(page.get_by_text("1 − cosine at K of the run")).to_be_visible(timeout=PATIENCE)
+    for theme in ("light", "dark"):
+        _shoot(page, "story", theme)
+        _toggle_theme(page)
 
 
 def _take_report(browser: Browser, path: Path) -> None:

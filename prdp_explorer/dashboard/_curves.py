@@ -82,6 +82,13 @@ class Curves:
         self._iterations.update(start=0, end=1.04 * iterations, reset_start=0, reset_end=1.04 * iterations)
         self._begin_along()
 
+    def begin_over(self, axis: str) -> None:
+        """Let the extent of what is shown next be along this key of `AXES`; `draw_over` follows once that is shown.
+
+        Not before: Bokeh 3.9 fails on an area whose column changes and then its length, in one message.
+        """
+        self._column = AXES[axis]
+
     def draw_over(self, axis: str) -> None:
         """Draw over what is meant by this key of `AXES`."""
         self._column = AXES[axis]

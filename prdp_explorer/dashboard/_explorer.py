@@ -186,7 +186,7 @@ class Explorer(Live):
         race = race_of_step(self.engine, runs, step)
         race.set_pace(self.bar.pace(max(run.settings.epochs for run in race.runs.values())))
         with self.changing():
-            self.overview.draw_over(step.axis)
+            self.overview.begin_over(step.axis)
             self.show_race(race, {"story": story_id, "story_step": str(place + 1)})
             self.tabs.active = list(self._builders).index(step.tab)
             self.tick()

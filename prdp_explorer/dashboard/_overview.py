@@ -78,10 +78,10 @@ class Overview(pn.viewable.Viewer):
     def __panel__(self) -> pn.Column:
         return self._layout
 
-    def draw_over(self, axis: str) -> None:
-        """Draw over what is meant by this key of `AXES` at once, before anything else is shown."""
+    def begin_over(self, axis: str) -> None:
+        """Draw what is shown next over what is meant by this key of `AXES`."""
+        self.curves.begin_over(axis)
         self.axis.value = axis
-        self.curves.draw_over(axis)
 
     def look_at(self, shown: Shown) -> None:
         """Show another race, or none, from its beginning."""
