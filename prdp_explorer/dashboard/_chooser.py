@@ -48,7 +48,8 @@ class ContenderChooser:
         try:
             names = {each.label: each.place for each in self._contenders}
             self.widget.param.update(options=names, value=None if chosen is None else chosen.place)
-            self.widget.param.trigger("value")  # the browser knows it by its label, which may be another now
+            if chosen is not None:  # without one, Panel 1.9 sets the value over and over
+                self.widget.param.trigger("value")  # the browser knows it by its label, which may be another now
         finally:
             self._offering = False
         return chosen, moved

@@ -19,3 +19,5 @@ def test_the_browser_is_told_the_name_of_who_is_looked_at_in_another_race():
     other = Race({"eager": settings, "shy": settings}, None, lambda: None)
     chooser.offer(Shown(other, kept=False))
     assert model.data.value == "eager"
+    chooser.offer(Shown(None, kept=False))
+    assert chooser.widget.value is None
