@@ -53,7 +53,7 @@ def test_the_words_follow_the_pointer_and_a_what_if_is_asked_and_forked(view: Vi
 
     page.get_by_role("button", name="Back to the run's values").click()
     expect(fork).to_be_disabled(timeout=PATIENCE)
-    assert page.evaluate(WHAT_IF) == []
+    page.wait_for_function(f"() => ({WHAT_IF})().length === 0", timeout=PATIENCE)
     slider.press("ArrowLeft")
     expect(fork).to_be_enabled(timeout=PATIENCE)
     race = view.race
