@@ -34,7 +34,7 @@ unit: .venv/test
 fidelity: .venv/test
 	XLA_FLAGS="$(XLA_FLAGS)" $(BIN)/python -m pytest -p no:nbmake -n 2 tests/fidelity
 
-# Two at a time, since they mostly wait. A browser on two busy cores: a test may be tried again, and the summary says so.
+# Two at a time, which keep two cores busy. A browser on two busy cores: a test may be tried again, and the summary says so.
 browser: .venv/test
 	$(BIN)/python -m pytest -p no:nbmake -m ui -n 2 --dist worksteal --reruns 2 -rR tests/ui
 

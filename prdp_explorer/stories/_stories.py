@@ -12,16 +12,17 @@ from . import (
 )
 from ._story import Story
 
-_ALL = (
-    _coarse_suffices.STORY,
-    _coarse_is_not_enough.STORY,
-    _unrolled_or_implicit.STORY,
-    _thresholds.STORY,
-    _diverging_start.STORY,
-    _navier_stokes.STORY,
-)
-
-STORIES: Mapping[str, Story] = {story.id: story for story in _ALL}
+STORIES: Mapping[str, Story] = {
+    module.STORY.id: module.STORY
+    for module in (
+        _coarse_suffices,
+        _coarse_is_not_enough,
+        _unrolled_or_implicit,
+        _thresholds,
+        _diverging_start,
+        _navier_stokes,
+    )
+}
 """All stories by id."""
 
 

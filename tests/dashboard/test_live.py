@@ -1,12 +1,15 @@
 """What a widget can be made of, and what it does before anybody looks."""
 
+import weakref
+
 import pytest
 from dashboard_helpers import columns, made_up_race, made_up_rows
 from uneven_rod import UnevenRod
 
 from prdp_explorer import PRDP, Engine
 from prdp_explorer.dashboard import Explorer, FieldsView, KeptRuns, RaceView, WhyView
-from prdp_explorer.dashboard._session import notify, telling
+from prdp_explorer.dashboard._live import tick_once
+from prdp_explorer.dashboard._session import MOST_UNDER_WAY, notify, telling
 from prdp_explorer.dashboard._theme import PRDP_LABEL
 from prdp_explorer.problems import problem_named
 
@@ -18,6 +21,24 @@ class Session:
 
     def __init__(self, race):
         self.race = race
+
+
+def test_the_browser_is_asked_at_each_tick_of_a_race_and_rarely_at_rest(keeping: Engine):
+    run = keeping.start("heat-1d", PRDP(), seed=3, epochs=20)
+    run.wait()
+    replay = keeping.replay(run.id, 0, pace=0.1)
+    explorer = Explorer(replay)
+    explorer.beat._handle_msg(0)
+    asked: list[float] = []
+    for act in (lambda: None, replay.resume):
+        act()
+        before = explorer.beat._asked
+        for _ in range(MOST_UNDER_WAY):
+            tick_once(weakref.ref(explorer))
+        asked.append(explorer.beat._asked - before)
+        explorer.beat._handle_msg(explorer.beat._asked)
+    explorer.close()
+    assert asked == [1, MOST_UNDER_WAY]
 
 
 class TestExplorer:

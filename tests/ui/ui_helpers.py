@@ -263,7 +263,8 @@ class Shared:
         assert not complained, complained
 
     def close(self) -> None:
-        """Close the page."""
+        """Close the page, and forget what it complained of: to close one cancels requests."""
         if self._view is not None:
             self._view.page.context.close()
         self._view = None
+        self._pages.complaints()
