@@ -1,10 +1,10 @@
-"""What the page's toolkits leave without the roles and names by which it is read aloud."""
+"""What the page's toolkits leave without the roles, names and keys by which it is read aloud and worked with."""
 
 import panel as pn
 
 
 class Readable(pn.custom.JSComponent):
-    """Mends the markup of panel-material-ui for those who have the page read aloud; shows nothing.
+    """Mends the page for those who have it read aloud or have a keyboard only; shows nothing.
 
     In the browser and again and again, since widgets come and go and their shadow roots tell nobody of changes.
     """
@@ -42,10 +42,23 @@ class Readable(pn.custom.JSComponent):
       }
     }
 
+    // A cell of a table that can be edited has the focus, but only a click begins an edit; see `_runs_table`.
+    function enter(event) {
+      const [focused] = event.composedPath()
+      if (event.key === "Enter" && focused.matches?.(".tabulator-cell[tabindex]")) {
+        event.preventDefault()
+        focused.click()
+      }
+    }
+
     export function render({model}) {
       mend(document)
       const timer = setInterval(() => mend(document), 1000)
-      model.on("remove", () => clearInterval(timer))
+      document.addEventListener("keydown", enter)
+      model.on("remove", () => {
+        clearInterval(timer)
+        document.removeEventListener("keydown", enter)
+      })
       return document.createElement("div")
     }
     """

@@ -17,7 +17,7 @@ PAGE_SIZE = 12
 EDITABLE = ("name", "note")
 
 COLUMNS = {
-    "name": ("Name", "A name of your choice; without one the run's id. Click to edit.", 130),
+    "name": ("Name", "A name of your choice; without one the run's id. Click to edit, or press Enter.", 130),
     "scenario": ("Scenario", "The learning problem and its preset.", 104),
     "settings": (
         "Settings",
@@ -37,7 +37,7 @@ COLUMNS = {
     ),
     "seconds": ("Seconds", "Seconds of training.", 76),
     "started": ("Started", "When, by the server's clock. The newest come first until you sort.", 116),
-    "note": ("Note", "A note of yours. Click to edit.", 150),
+    "note": ("Note", "A note of yours. Click to edit, or press Enter.", 150),
 }
 """The columns: title, what the header tells, width in pixels."""
 
@@ -126,6 +126,8 @@ def make_table(frame: pd.DataFrame) -> pn.widgets.Tabulator:
         },
         text_align=dict.fromkeys(("epochs", "error", "iterations", "saved", "seconds"), "right"),
         header_align=dict.fromkeys(("epochs", "error", "iterations", "saved", "seconds"), "right"),
+        # Tabulator's own Tab goes from edit to edit, and never out of the last.
+        configuration={"editTriggerEvent": "click", "keybindings": {"navNext": False, "navPrev": False}},
         layout="fit_data_fill",
         sizing_mode="stretch_width",
         margin=(4, 8),

@@ -55,6 +55,18 @@ def test_runs_are_named_compared_deleted_and_brought_back(view: View):
     expect(cell(rows(view).filter(has_text="PRDP"), "name")).to_have_text("<b>mine</b>")
 
 
+def test_a_note_is_written_by_keyboard_and_tab_leaves_the_table(view: View):
+    opened(view)
+    note = cell(rows(view).last, "note")
+    note.focus()
+    note.press("Enter")
+    expect(note.locator("input")).to_be_focused(timeout=PATIENCE)
+    view.page.keyboard.type("by keyboard")
+    view.page.keyboard.press("Tab")
+    expect(note).to_have_text("by keyboard", timeout=PATIENCE)
+    expect(view.page.locator(".tabulator-row :focus, .tabulator-row:focus")).to_have_count(0)
+
+
 def test_a_run_is_opened_from_the_table_and_taken_away_and_in(view: View, tmp_path: Path):
     opened(view)
     cell(rows(view).filter(has_text="PRDP"), "settings").click()
