@@ -49,8 +49,11 @@ class ReplayBar(pn.viewable.Viewer):
         """Show where a race is, and whether it can be moved."""
         self.epoch.disabled = not shown.movable
         self.fork.disabled = not shown.movable or shown.loop is not None
+        if self._wanted is not None:
+            return
         race = shown.race
-        if race is None or self._wanted is not None:
+        if race is None:
+            self._slider.follow(0)
             return
         end = shown.epochs
         if race.recordings is not None:

@@ -175,6 +175,10 @@ def test_a_kept_run_is_opened_with_its_settings(explorer: Explorer):
     assert controls._fields["full_iterations"].value == 40
     with pytest.raises(ValueError, match="There is no run 'heat-1d-0'"):
         explorer.open_run("heat-1d-0")
+    assert explorer.bar.replay.epoch.value == 4
+    click(explorer.bar.reset)
+    explorer.tick()
+    assert (explorer.bar.replay.epoch.value, explorer.bar.replay.epoch.disabled) == (0, True)
 
 
 def test_one_run_by_itself_fills_the_views_that_it_can(explorer: Explorer):
