@@ -1,7 +1,5 @@
 """What all tests share."""
 
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -14,23 +12,7 @@ from prdp_explorer import Engine
 from prdp_explorer.engine import Store
 from prdp_explorer.problems import SCENARIOS, scenarios, unregister
 
-if jax.__version_info__ < (0, 11):  # what does not know the flag ends the process
-    # Half of the time of these tests is XLA's. It compiles twice as fast in its older way, to slower code of the same
-    # operations. What is set already holds: `make fidelity` sets nothing, which leaves it to XLA as for a user.
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
-
-_made = None
-if "PYTEST_XDIST_WORKER" not in os.environ:
-    _made = tempfile.TemporaryDirectory(prefix="prdp-explorer-tests-")
-    # Before anything compiles; inherited by pytest's workers, so that none compiles what another did, and by what
-    # tests start.
-    os.environ["PRDP_EXPLORER_CACHE"] = _made.name
-os.environ["PRDP_EXPLORER_STORE"] = os.path.join(os.environ["PRDP_EXPLORER_CACHE"], f"runs-{os.getpid()}.sqlite")
-
-
-def pytest_unconfigure() -> None:
-    if _made is not None:
-        _made.cleanup()
+pytest_plugins = ["environment"]
 
 
 @pytest.fixture(autouse=True)
