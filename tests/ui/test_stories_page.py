@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from ui_helpers import LIVE, PATIENCE, Server, View
+from ui_helpers import PATIENCE, Server, View
 
 from prdp_explorer.dashboard import story_page
 from prdp_explorer.stories import STORIES, Story, recorded
@@ -82,7 +82,8 @@ def test_as_a_file(story: Story, browser: Browser, tmp_path: Path):
         expect(page.get_by_role("button", name="Next")).to_be_disabled()
         page.keyboard.press("ArrowLeft")
         assert page.url.endswith(f"#step-{len(steps) - 1}")
-        page.reload()
+        if width == 390:
+            page.reload()  # costs seconds, too
         expect(page.get_by_role("status").first).to_have_text(f"Step {len(steps) - 1} of {len(steps)}")
         page.get_by_role("button", name="Back").click()
         expect(page.get_by_role("status").first).to_have_text(f"Step {len(steps) - 2} of {len(steps)}")
@@ -90,11 +91,8 @@ def test_as_a_file(story: Story, browser: Browser, tmp_path: Path):
         assert [each for each in complaints if not each.startswith(file.as_uri())] == []
 
 
-def test_a_link_opens_a_step_and_a_hostile_one_says_why_not(page: Page, server: Server):
-    view = View(page, server).open(server.address(query="?story=thresholds&story_step=2"))
+def test_a_link_opens_a_step(page: Page, server: Server):
+    View(page, server).open(server.address(query="?story=thresholds&story_step=2"))
     expect(page.get_by_role("heading", name="Too eager", exact=True)).to_be_visible(timeout=PATIENCE)
     page.get_by_role("button", name="Leave the story").click()
     expect(page.get_by_role("heading", name="Too eager", exact=True)).to_be_hidden()
-    page.goto(server.address(query="?story=%3Cscript%3E"))
-    page.wait_for_function(LIVE, timeout=PATIENCE)
-    view.expect_alert("There is no story")
