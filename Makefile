@@ -28,7 +28,7 @@ lint: .venv/test
 	$(BIN)/lint-imports
 
 types: .venv/test
-	$(BIN)/pyright
+	$(BIN)/pyrefly check --min-severity=error --summary=none
 
 # Two at a time: many of them wait for a thread or a process. A file's tests share what they set up. NumPy's threads
 # would wait for each other busily on cores that the other half of the tests has.

@@ -118,16 +118,19 @@ class TestRecords:
     def test_every_controller(self, engine: Engine, controller: AbstractController | None):
         session = trained(explore("mine", controller, full_iterations=9, engine=engine), 12)
         last = session.run.log.records[-1].iterations
-        assert (
-            last
-            == {type(None): last, Constant: session.settings_now.largest_iterations, Scheduled: 6}[type(controller)]
-        )
+        expected: dict[type, int] = {
+            type(None): last,
+            Constant: session.settings_now.largest_iterations,
+            Scheduled: 6,
+        }
+        assert last == expected[type(controller)]
         assert session.run.settings.problem.full_iterations == 9
 
     def test_a_tolerance(self, engine: Engine):
         with explore("mine", TolerancePRDP(rtol_initial=0.5, window=2, ema_window=1), engine=engine) as session:
-            tolerances = []
+            tolerances: list[float] = []
             for _ in session.epochs(5):
+                assert session.rtol is not None
                 tolerances.append(session.rtol)
                 session.report(1.0, iterations=len(tolerances))
         rows = session.run.log.read()
@@ -328,8 +331,9 @@ class TestRefused:
         ],
     )
     def test_of_explore(self, engine: Engine, arguments: dict[str, Any], words: str):
+        proper: dict[str, Any] = {"name": "mine", "controller": QUICK, "engine": engine}
         with pytest.raises(ValueError, match=words):
-            explore(**{"name": "mine", "controller": QUICK, "engine": engine, **arguments})
+            explore(**(proper | arguments))
 
     @pytest.mark.parametrize(
         ("arguments", "words"),

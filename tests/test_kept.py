@@ -32,7 +32,8 @@ def over(race: Race) -> Race:
 
 def trained(engine: Engine, **choices: Any) -> Race:
     """A race of 60 epochs, PRDP edited on the way."""
-    race = engine.race("heat-1d", CONTENDERS, **{"epochs": 60, "seed": 2, "pace": 100.0, **choices})
+    usual: dict[str, Any] = {"epochs": 60, "seed": 2, "pace": 100.0}
+    race = engine.race("heat-1d", CONTENDERS, **(usual | choices))
     wait_for_epoch(race.runs["PRDP"], 5)
     race.runs["PRDP"].adjust(tau_step=0.95)
     wait_for_adjustment(race.runs["PRDP"], "tau_step")
@@ -159,8 +160,8 @@ class TestReuse:
 
     def test_only_where_everything_is_equal_and_it_is_wanted(self, keeping: Engine):
         trained(keeping)
-        for choices in ({"seed": 3, "reuse": True}, {"epochs": 61, "reuse": True}, {"reuse": False}):
-            race = keeping.race("heat-1d", CONTENDERS, **{"epochs": 60, "seed": 2, "pace": 1.0, **choices})
+        for epochs, seed, reuse in ((60, 3, True), (61, 2, True), (60, 2, False)):
+            race = keeping.race("heat-1d", CONTENDERS, epochs=epochs, seed=seed, pace=1.0, reuse=reuse)
             assert not any(run.played for run in race.runs.values())
             race.stop()
 

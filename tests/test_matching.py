@@ -56,7 +56,7 @@ def test_a_twin_has_these_very_settings_and_versions(store: Store):
 
     def twin() -> str | None:
         found: StoredRun | None = kept_twin(settings, store.runs())
-        return found and found.id
+        return None if found is None else found.id
 
     kept(store, "prdp")
     kept(store, "less", Constant(24))

@@ -106,7 +106,7 @@ class TestHeatOperator:
     def test_an_unknown_boundary_and_too_few_points_around_are_refused(self, monkeypatch):
         monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would refuse the first one itself
         with pytest.raises(ValueError, match="`boundary` must be one of zero, periodic; got 'open'"):
-            HeatOperator(0.1, 4, 1, "open")  # pyright: ignore[reportArgumentType]
+            HeatOperator(0.1, 4, 1, "open")  # pyrefly: ignore[bad-argument-type]
         with pytest.raises(ValueError, match="must be at least 2; got 1"):
             HeatOperator(0.1, 1, 1, "periodic")
 

@@ -143,7 +143,7 @@ class TestNavierStokesOperator:
     def test_unknown_averages_are_refused(self, monkeypatch):
         monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would refuse them itself
         with pytest.raises(ValueError, match="`averages` must be one of published, proper; got 'own'"):
-            NavierStokesOperator(jnp.ones((2, 4, 4)), 0.1, 1e-3, "own")  # pyright: ignore[reportArgumentType]
+            NavierStokesOperator(jnp.ones((2, 4, 4)), 0.1, 1e-3, "own")  # pyrefly: ignore[bad-argument-type]
 
     def test_in_a_batch_the_same(self):
         velocities = jnp.asarray(random_velocity(5, 3), jnp.float32)

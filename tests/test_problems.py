@@ -590,4 +590,4 @@ class TestProblemOfOnesOwn:
                 return (), ()
 
         with pytest.raises(TypeError, match="abstract"):
-            Incomplete()  # pyright: ignore[reportAbstractUsage]
+            Incomplete()  # pyrefly: ignore[bad-instantiation]

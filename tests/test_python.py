@@ -4,12 +4,13 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from training_helpers import PATIENCE, TOY, recorder_of, timeless, wait_for_adjustment, wait_for_epoch
 
 from prdp_explorer import PRDP, Constant, Engine, Run, train
 from prdp_explorer.__main__ import _parser, _settings
-from prdp_explorer.engine import IN_MEMORY, Event, Store, command_line, python_lines, race_lines, settings_for
+from prdp_explorer.engine import IN_MEMORY, RECORD, Event, Store, command_line, python_lines, race_lines, settings_for
 from prdp_explorer.refinement import Scheduled, TolerancePRDP
 
 
@@ -75,7 +76,8 @@ def test_what_a_hostile_file_says_does_not_become_code():
     settings = settings_for("heat-1d").to_json()
     evil = 'x\nimport os\nos._exit(7)\n"""'
     store.add(evil, evil, evil, settings)
-    store.write(evil, status=evil, message=evil, rows=(), first=0, events=[Event(3, "adjust", {evil: evil})])  # type: ignore
+    no_rows = np.empty(0, RECORD)
+    store.write(evil, status=evil, message=evil, rows=no_rows, first=0, events=[Event(3, "adjust", {evil: evil})])
     lines = python_lines(store.run(evil), store.log(evil))
     assert [line for line in lines.splitlines() if "os" in line and not line.lstrip().startswith(("#", "(3, {"))] == []
     store.add("a-1", "", "", {**settings, "seed=0); import os; (": 1})

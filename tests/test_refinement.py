@@ -69,7 +69,8 @@ def reference(
 
     `edits` are new values by the index of the first value that they act on.
     """
-    values = {"tau_step": 0.98, "tau_stop": 0.9, "window": 3, "ema_window": 6, "step": 1, "maximum": 25} | values
+    usual: dict[str, Any] = {"tau_step": 0.98, "tau_stop": 0.9, "window": 3, "ema_window": 6, "step": 1, "maximum": 25}
+    values = usual | values
     compare_with_start = values.pop("compare_with_start", 0)
     iterations, checkpoint = values.pop("initial", 1), float(history[0]) if compare_with_start else math.inf
     smoothed: list[float] = []
@@ -860,9 +861,9 @@ class TestExplain:
     )
     def test_sentence_of_a_tolerance(self, reason, changes, sentence):
         """K is the mean of what the solves used then, and plays no role in the sentence."""
-        tolerances = {"rtol_before": 0.3, "rtol_after": 0.3}
-        values = {**self.values, "iterations_before": 4, "iterations_after": 25, **tolerances, **changes}
-        assert explain(int(reason), **{"refined": False, **values}) == sentence
+        values: dict[str, Any] = {"refined": False, **self.values, "iterations_before": 4, "iterations_after": 25}
+        values |= {"rtol_before": 0.3, "rtol_after": 0.3, **changes}
+        assert explain(int(reason), **values) == sentence
 
     def test_every_reason_has_a_sentence(self):
         for reason in Reason:
@@ -872,14 +873,12 @@ class TestExplain:
         """A ratio that is NaN must not be said to exceed a threshold."""
         history = np.array([1.0, 1.0, np.nan])
         state = last(scan(PRDP(window=2), history))
-        sentence = explain(
-            int(state.reason),
-            **{
-                **self.values,
-                "refined": bool(state.refined),
-                "plateau_ratio": float(state.plateau_ratio),
-                "checkpoint_ratio": float(state.checkpoint_ratio),
-            },
-        )
+        values: dict[str, Any] = {
+            **self.values,
+            "refined": bool(state.refined),
+            "plateau_ratio": float(state.plateau_ratio),
+            "checkpoint_ratio": float(state.checkpoint_ratio),
+        }
+        sentence = explain(int(state.reason), **values)
         assert "nan exceeds" not in sentence
         assert sentence.endswith("so K stays.")

@@ -102,7 +102,7 @@ class TestRegister:
             ("heat-1d", "must be a Problem, or a class of them; got str"),
         ):
             with pytest.raises(ValueError, match=words):
-                register(problem)  # pyright: ignore[reportArgumentType]
+                register(problem)  # pyrefly: ignore[bad-argument-type]
 
     def test_without_a_docstring_it_says_so(self):
         class Mute(Toy):

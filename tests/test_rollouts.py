@@ -252,4 +252,4 @@ def test_all_but_inverse_problems_offer_one(name: str):
     for problem in SCENARIOS[name].presets.values():
         assert bool(problem.rollout_steps) is not bool(problem.reference_parameters)
         if not problem.rollout_steps:
-            assert problem.rollout(None, None, jax.ShapeDtypeStruct((), jnp.int32), None, 3) == {}  # pyright: ignore
+            assert problem.rollout(None, None, jax.ShapeDtypeStruct((), jnp.int32), None, 3) == {}  # pyrefly: ignore[bad-argument-type]

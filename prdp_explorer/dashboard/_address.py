@@ -186,7 +186,7 @@ def _contender_text(label: str, settings: RunSettings) -> str:
     )
 
 
-def _contender(text: str, place: int) -> tuple[str, dict[str, Any], dict[str, str]]:
+def _contender(text: str, place: int) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """The label, the controller, and the choices of its own of a contender."""
     start, _, label = text.partition(",label:")
     kind, *pieces = start.split(",")
@@ -194,7 +194,7 @@ def _contender(text: str, place: int) -> tuple[str, dict[str, Any], dict[str, st
         raise ValueError(f"A `{_MANY}` must begin with one of {', '.join(KINDS)}; got {_short(kind)}.")
     limits = KINDS[kind].limits
     refinement: dict[str, Any] = {"kind": kind}
-    own: dict[str, str] = {}
+    own: dict[str, Any] = {}
     for piece in pieces:
         name, colon, value = piece.partition(":")
         if not colon or (name not in limits and name not in ("solver", "differentiation")):

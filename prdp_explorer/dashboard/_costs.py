@@ -47,7 +47,7 @@ class Costs:
         self._sources = sources
         self._names: tuple[str, ...] = (PRDP_LABEL, FULL_LABEL)
         self._factors = FactorRange(factors=[FULL_LABEL, PRDP_LABEL])
-        self._spent = ColumnDataSource({name: [] for name in _SPENT})
+        self._spent = ColumnDataSource(_spent_columns())
         self._saved = ColumnDataSource(_saved_columns())
         self._legend = legend(*SAVING_MARKS)
         iterations, self._iterations_range = self._make("Cumulative inner iterations", "inner iterations", "iterations")
@@ -70,7 +70,7 @@ class Costs:
     def name(self, *names: str) -> None:
         """Say beside the bars what is compared, by place; an empty name is left out."""
         self._names = names
-        draw(self._spent, {name: [] for name in _SPENT})
+        draw(self._spent, _spent_columns())
         draw(self._saved, _saved_columns())
         # From the bottom up: PRDP above what it is compared with, and the others below.
         self._factors.factors = [name for name in names[::-1] if name]
@@ -146,6 +146,11 @@ def savings(prdp: Any, full_iterations: int, full: Any = None) -> tuple[int, int
     if full is not None and full["epoch"] == epochs:
         whole = int(full["cumulative_iterations"])
     return spent, late, max(late, whole)
+
+
+def _spent_columns() -> dict[str, Any]:
+    """What is drawn of no bars."""
+    return {name: [] for name in _SPENT}
 
 
 def _saved_columns(*bars: tuple[str, int, int, int]) -> dict[str, Any]:

@@ -74,7 +74,8 @@ class Explorer(Live):
         race = None if show is None or isinstance(show, str | Problem | type) else race_of(show)
         scenario = scenario_to_show(show) if race is None and show is not None else None
         super().__init__()
-        self.engine = (race and race.engine) or shared_engine() if engine is None else checked_engine(engine)
+        of_race = None if race is None else race.engine
+        self.engine = of_race or shared_engine() if engine is None else checked_engine(engine)
         self.shown = Shown(None, kept=False)
         self._aside: Race | None = None  # under way, while its past is looked at
         self._streamed = -math.inf
@@ -218,7 +219,7 @@ class Explorer(Live):
             return
         first, full = self.shown.at(0), self.shown.at(1)
         others = {each.label: each.run.settings for each in self.shown.contenders if each.place > 1}
-        self.controls.copy_from(first and first.settings, full and full.settings, others)
+        self.controls.copy_from(first.settings if first else None, full.settings if full else None, others)
 
     def tick(self) -> None:
         """Show what is new in the logs, in the tab that is open."""

@@ -52,7 +52,8 @@ class Slices:
         self._points = np.asarray(points, float)
         self._values: dict[str, dict[str, np.ndarray]] = {}
         self._fields, self._error = ColorScale(), ColorScale(error_label(compared))
-        self._cut = ColumnDataSource({axis: [0.5] for axis in _PLANES})
+        middle: dict[str, Any] = {axis: [0.5] for axis in _PLANES}
+        self._cut = ColumnDataSource(middle)
         shown = [*names, ERROR] if compared else list(names)
         self.field = pmui.Select(label="Field", options=shown, value=compared[0] if compared else names[0], **CONTROL)
         # One step of a slider is one point, so that it never says another position than the titles.

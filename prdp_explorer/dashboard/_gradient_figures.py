@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from bokeh.models import ColumnDataSource, HoverTool, LogTicker, Range1d, Span
+from bokeh.models import ColumnDataSource, DataRenderer, HoverTool, LogTicker, Range1d, Span
 from bokeh.plotting import figure
 
 from ..engine import GradientLab
@@ -82,7 +82,7 @@ class ByCount:
         )
         plot.yaxis.ticker = LogTicker(desired_num_ticks=6)
         plot.add_layout(now)
-        marks = []
+        marks: list[DataRenderer] = []
         for mode, look in MODE_LOOKS.items():
             source = self.sources[mode]
             self._lines[mode].append(

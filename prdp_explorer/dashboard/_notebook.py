@@ -161,7 +161,8 @@ class Frame(pn.Column):
         if received is None:
             return
         if received._on_msg.func is not _take:
-            received._on_msg = functools.partial(_take, *received._on_msg.args, weakref.ref(self))
+            root, manager = received._on_msg.args
+            received._on_msg = functools.partial(_take, root, manager, weakref.ref(self))
         if getattr(received._comm, "_reply_subshell_for", None) is not None:
             # ipykernel 7.4 would let what the browser says wait for the cell that runs if what it said first did.
             received._comm._reply_subshell_for = None

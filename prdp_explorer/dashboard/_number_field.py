@@ -37,7 +37,7 @@ class NumberField:
             self._widgets = [slider, self._text]
         for widget in self._widgets:
             # Panel waits for more changes before it tells of one; what is watched here comes one by one.
-            widget._debounce = 0  # pyright: ignore[reportAttributeAccessIssue]
+            widget._debounce = 0  # pyrefly: ignore[read-only]
         self.view = pmui.Row(*self._widgets, sizing_mode="stretch_width", margin=0)
 
     def show(self, value: float) -> None:

@@ -73,7 +73,8 @@ class Runs(pn.viewable.Viewer):
         self.undo = pmui.Button(label="Undo", icon="undo", size="small", variant="text", margin=(5, 4), visible=False)
         for wanted, act in ((self.open, open_run), (self.resume, resume_run)):
             wanted.visible = act is not None
-            wanted.on_click(lambda _, act=act: act and locked(lambda: act(self.selected[0])))
+            if act is not None:
+                wanted.on_click(lambda _, act=act: locked(lambda: act(self.selected[0])))
         self.delete.on_click(lambda _: locked(self._delete))
         self.undo.on_click(lambda _: locked(self._undo))
         self._count, self._told = (pn.pane.HTML(margin=(5, 8), align="center") for _ in range(2))

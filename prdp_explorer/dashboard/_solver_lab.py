@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
-from bokeh.models import ColumnDataSource, HoverTool, Range1d, Span
+from bokeh.models import ColumnDataSource, DataRenderer, HoverTool, Range1d, Span
 
 from ..engine import Convergence, LoopSettings, Run, SolverLab
 from ._chooser import ContenderChooser
@@ -236,7 +236,7 @@ class SolverLabView(pn.viewable.Viewer):
         self.plot.add_layout(self._at)
         self.sources = [ColumnDataSource(_columns("", None)) for _ in LOOKS]
         self._marked = [ColumnDataSource(_columns("", None)) for _ in LOOKS]
-        lines = []
+        lines: list[DataRenderer] = []
         for look, source, marked in reversed(list(zip(LOOKS, self.sources, self._marked, strict=True))):
             style: dict[str, Any] = {"color": look.color, "line_width": 2.2}
             lines.append(self.plot.line("k", "residual", source=source, **style))

@@ -60,18 +60,16 @@ CONTROL: dict[str, Any] = {"size": "small", "sizing_mode": "stretch_width", "mar
 
 def make_figure(title: str, x_label: str, y_label: str, **options: Any) -> figure:
     """An empty figure in the common look: title, labelled axes, quiet grid, a toolbar that appears on hover."""
-    plot = figure(
-        **{
-            "title": Title(text=title, text_font_size="13px"),
-            "x_axis_label": x_label,
-            "y_axis_label": y_label,
-            "height": FIGURE_HEIGHT,
-            "sizing_mode": "stretch_width",
-            "tools": "pan,box_zoom,reset,save",
-            "min_border_left": 64,
-            **options,
-        }
-    )
+    common: dict[str, Any] = {
+        "title": Title(text=title, text_font_size="13px"),
+        "x_axis_label": x_label,
+        "y_axis_label": y_label,
+        "height": FIGURE_HEIGHT,
+        "sizing_mode": "stretch_width",
+        "tools": "pan,box_zoom,reset,save",
+        "min_border_left": 64,
+    }
+    plot = figure(**(common | options))
     plot.toolbar.autohide = True
     plot.toolbar.logo = None
     plot.min_border_right = 14

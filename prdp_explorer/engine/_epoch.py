@@ -187,7 +187,7 @@ class Trainer:
         if rtol is not None:
             iterations = jnp.round(meter[0] / jnp.maximum(meter[1], 1)).astype(iterations.dtype)
 
-        record = {
+        record: dict[str, Any] = {  # jnp.nan is a plain number until this is compiled
             "epoch": state.epoch,
             "iterations": jnp.where(trains, iterations, 0),
             "train_loss": train_loss,

@@ -1,6 +1,6 @@
 """Upwind differences, which look to where the wind comes from."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -14,5 +14,5 @@ def upwind_weights(forth: Field, back: Field, viscosity: jax.Array | float, num_
     D⁻ and D⁺ are the backward and forward difference, `forth` is a⁺ = max(a, 0) and `back` b⁻ = min(b, 0) of the wind.
     Both weights are negative or zero; the point's own is minus their sum.
     """
-    diffusion = viscosity * num_points**2
+    diffusion: Any = viscosity * num_points**2  # a plain number where the fields are NumPy's
     return -num_points * forth - diffusion, num_points * back - diffusion

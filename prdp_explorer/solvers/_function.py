@@ -31,7 +31,7 @@ class FunctionSolver(AbstractSolver):
     cycles: bool = eqx.field(static=True, default=True)
 
     @property
-    def steps(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def steps(self) -> bool:  # pyrefly: ignore[bad-override]
         return self.cycles
 
     def init(self, operator: AbstractOperator, b: Float[Array, "*grid"], x0: Float[Array, "*grid"]) -> Array:

@@ -76,8 +76,9 @@ def race(engine: Engine, scenario: str, contenders: Mapping[str, Any], **choices
     """Runs that advanced together, over. A contender is a controller, or settings of its own with one."""
     settings = {}
     for label, contender in contenders.items():
-        own = dict(contender) if isinstance(contender, dict) else {"controller": contender}
-        settings[label] = settings_for(scenario, own.pop("controller"), **{"seed": 0, **choices, **own})
+        own: dict[str, Any] = {"seed": 0, **choices}
+        own |= contender if isinstance(contender, dict) else {"controller": contender}
+        settings[label] = settings_for(scenario, own.pop("controller"), **own)
     return finished(*engine.race_with(settings).runs.values())
 
 
@@ -108,6 +109,6 @@ def _slim(contents: Any, looked_into: bool) -> Any:
 
 def _lab(values: dict[str, Any]) -> GradientLab:
     """A comparison as it was recorded: without the parameters, which the run has."""
-    arrays = {name: np.array(values[name], float) for name in _ARRAYS}
-    names = {name: tuple(values[name]) for name in ("modes", "counts")}
-    return GradientLab(**{**values, **arrays, **names}, parameters=Parameters(values["epoch"], ()))
+    read: dict[str, Any] = {name: np.array(values[name], float) for name in _ARRAYS}
+    read |= {name: tuple(values[name]) for name in ("modes", "counts")}
+    return GradientLab(**{**values, **read}, parameters=Parameters(values["epoch"], ()))

@@ -122,7 +122,7 @@ def trajectories_of(fields: Fields) -> Parameters:
 
 
 def truths(trajectories: Parameters) -> list[Span]:
-    return [span for plot in trajectories._figures.values() for span in plot.select({"type": Span})]  # pyright: ignore
+    return [span for plot in trajectories._figures.values() for span in plot.center if isinstance(span, Span)]
 
 
 def pixels(image: FieldImage) -> np.ndarray:

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
-from bokeh.models import ColumnDataSource
 from dashboard_helpers import click, columns, extent, made_up_race, made_up_rows
 
 from prdp_explorer import Engine, Race, Run
@@ -88,7 +87,7 @@ def source(view: GradientLabView, mode: str) -> dict[str, Any]:
 
 
 def history(view: GradientLabView) -> dict[str, Any]:
-    return columns(cast(ColumnDataSource, view._over_epochs.source))
+    return columns(view._over_epochs.source)
 
 
 def compared(view: GradientLabView, answering: Answering, **choices: float) -> None:

@@ -4,6 +4,7 @@ import weakref
 
 import pytest
 from dashboard_helpers import columns, made_up_race, made_up_rows
+from training_helpers import recorder_of
 from uneven_rod import UnevenRod
 
 from prdp_explorer import PRDP, Engine
@@ -84,7 +85,7 @@ class TestExplorer:
 
     def test_what_is_no_engine_is_refused_in_words(self):
         with pytest.raises(ValueError, match="`engine` must be an `Engine`; got 3"):
-            Explorer(engine=3)  # pyright: ignore[reportArgumentType]
+            Explorer(engine=3)  # pyrefly: ignore[bad-argument-type]
 
 
 class TestViews:
@@ -130,7 +131,7 @@ class TestKeptRuns:
         run = keeping.start("heat-1d", PRDP(), seed=3, epochs=20)
         run.wait()
         for kept_by in (keeping, keeping.store):
-            keeping.recorder.write()  # pyright: ignore[reportOptionalMemberAccess]
+            recorder_of(keeping).write()
             view = KeptRuns(kept_by)
             assert list(view.view.table.value.index) == [run.id]
             assert not view.view.open.visible and not view.view.resume.visible
@@ -140,7 +141,7 @@ class TestKeptRuns:
         with pytest.raises(ValueError, match="This engine keeps no runs"):
             KeptRuns(engine)
         with pytest.raises(ValueError, match="must be an `Engine` or a `Store`; got 3"):
-            KeptRuns(3)  # pyright: ignore[reportArgumentType]
+            KeptRuns(3)  # pyrefly: ignore[bad-argument-type]
 
 
 def test_what_went_wrong_is_told_where_there_is_no_page(engine: Engine):

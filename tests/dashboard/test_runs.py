@@ -57,8 +57,8 @@ def keep(
 ) -> None:
     """Keep a run with a made-up log."""
     settings = settings_for("heat-1d", controller, epochs=40, **choices).to_json()
-    origin = {} if parent is None else {"parent": parent[0], "parent_epoch": parent[1]}
-    store.add(name, name, name, settings, **origin)
+    forked_from, forked_at = (None, None) if parent is None else parent
+    store.add(name, name, name, settings, parent=forked_from, parent_epoch=forked_at)
     rows = made_up_rows(0, epochs + 1, iterations) if rows is None else rows
     store.write(name, status=status, message="", rows=rows, first=0, events=edits)
 

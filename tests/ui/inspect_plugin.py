@@ -14,7 +14,7 @@ from prdp_explorer.engine import Run
 class Inspect(RequestHandler):
     """Sessions and what belongs to them, threads, and races."""
 
-    def get(self) -> None:
+    def get(self) -> None:  # pyrefly: ignore[bad-override-mutable-attribute]
         bokeh = cast(BokehTornado, self.application)
         sessions = [session for path in bokeh.app_paths for session in bokeh.get_sessions(path)]
         told = {
