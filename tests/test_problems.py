@@ -91,9 +91,12 @@ class Case:
 
 
 @pytest.fixture(scope="module", params=[*(name for name in PROBLEMS if name not in COSTLY), "toy"])
-def case(request: pytest.FixtureRequest) -> Case:
+def case(request: pytest.FixtureRequest, quickly: None) -> Case:
     problem = {**PROBLEMS, **SMALL}[request.param]
-    training, validation = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(float)), problem.data())
+    jax.config.update("jax_disable_most_optimizations", False)  # reference solutions take longer than their compilation
+    data = problem.data()
+    jax.config.update("jax_disable_most_optimizations", True)
+    training, validation = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(float)), data)
     return Case(request.param, problem, training, validation, problem.model(jax.random.PRNGKey(0)))
 
 
