@@ -207,6 +207,8 @@ class TestContract:
 
     def test_one_compilation_serves_epochs_refinements_and_edits(self, case: Case):
         """Two epochs with what the preset says, K differing between them."""
+        if case.name == "heat-1d paper":
+            pytest.skip("differs from the live preset by its validation samples alone; `run` trains it to its end")
         problem, traces = copy.copy(case.problem), []  # a copy is unknown to all that was compiled before
 
         def counted(*arguments: Any) -> Any:
