@@ -642,7 +642,7 @@ class TestTolerance:
 
 
 class TestRaces:
-    @pytest.mark.parametrize(("pace", "epochs"), [(None, 20_000), (400.0, 100)])
+    @pytest.mark.parametrize(("pace", "epochs"), [(None, 6_000), (400.0, 100)])
     def test_contenders_never_differ_by_more_than_one_call(self, engine: Engine, pace, epochs):
         race = engine.race(TOY, {"a": None, "b": Constant(), "c": {"tau_step": 0.5}}, pace=pace, epochs=epochs)
         runs = list(race.runs.values())

@@ -30,6 +30,8 @@ from prdp_explorer.solvers import (
     solver_named,
 )
 
+pytestmark = pytest.mark.usefixtures("quickly")
+
 COSTLY = {"heat-2d paper", "heat-3d paper", "burgers-1d paper", "navier-stokes-2d paper"}
 """Presets whose data, or whose networks of millions of weights, no test may make; their shapes are looked at only."""
 
@@ -48,6 +50,16 @@ def inner_solve(problem: Problem, iterations: int, solver: str, differentiation:
 
 def default_solve(problem: Problem, iterations: int) -> InnerSolve:
     return inner_solve(problem, iterations, problem.solvers[0], problem.differentiations[0])
+
+
+def with_few_samples(problem: Problem) -> Problem:
+    """The same problem with the data of one batch: reference solutions of Navier-Stokes take seconds."""
+    few = copy.copy(problem)
+    vars(few).update(_samples=(problem.batch_size, 1))
+    return few
+
+
+SMALL = {"toy": TOY, "navier-stokes-2d live": with_few_samples(PROBLEMS["navier-stokes-2d live"])}
 
 
 def run_once(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -79,9 +91,12 @@ class Case:
 
 
 @pytest.fixture(scope="module", params=[*(name for name in PROBLEMS if name not in COSTLY), "toy"])
-def case(request: pytest.FixtureRequest) -> Case:
-    problem = {**PROBLEMS, "toy": TOY}[request.param]
-    training, validation = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(float)), problem.data())
+def case(request: pytest.FixtureRequest, quickly: None) -> Case:
+    problem = {**PROBLEMS, **SMALL}[request.param]
+    jax.config.update("jax_disable_most_optimizations", False)  # reference solutions take longer than their compilation
+    data = problem.data()
+    jax.config.update("jax_disable_most_optimizations", True)
+    training, validation = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(float)), data)
     return Case(request.param, problem, training, validation, problem.model(jax.random.PRNGKey(0)))
 
 
@@ -96,6 +111,8 @@ class TestContract:
 
     def test_the_batch_size_divides_the_samples(self, case: Case):
         assert case.num_samples % case.problem.batch_size == 0
+        whole = vars(PROBLEMS.get(case.name, case.problem))
+        assert whole.get("_samples", (case.num_samples,))[0] % case.problem.batch_size == 0
 
     def test_the_data_are_the_same_every_time(self, case: Case):
         if case.name.startswith("navier-stokes"):
@@ -190,6 +207,8 @@ class TestContract:
 
     def test_one_compilation_serves_epochs_refinements_and_edits(self, case: Case):
         """Two epochs with what the preset says, K differing between them."""
+        if case.name == "heat-1d paper":
+            pytest.skip("differs from the live preset by its validation samples alone; `run` trains it to its end")
         problem, traces = copy.copy(case.problem), []  # a copy is unknown to all that was compiled before
 
         def counted(*arguments: Any) -> Any:

@@ -45,9 +45,9 @@ def test_they_give_the_records_again(keeping: Engine, controller: Any):
 
 
 def test_with_the_edits_that_were_made_on_the_way(keeping: Engine):
-    run = keeping.start("heat-1d", epochs=3000, pace=50.0)
+    run = keeping.start("heat-1d", epochs=400, pace=10.0)
     for changes in ({"tau_step": 0.9}, {"differentiation": "unrolled"}, {"learning_rate": 3e-3, "iterations": 7}):
-        wait_for_epoch(run, run.epoch + 5)
+        wait_for_epoch(run, run.epoch + 2)
         run.adjust(**changes)
         wait_for_adjustment(run, next(iter(changes)))
     run.race.set_pace(None)

@@ -213,8 +213,11 @@ def _take(root: str, manager: Any, frame: "weakref.ref[Frame]", message: Any) ->
 @contextlib.contextmanager
 def _inline(document: Any) -> Iterator[None]:
     """Make models for a notebook: styles are said rather than loaded, and once each."""
-    if document not in state._stylesheets:
-        state._stylesheets[document] = InlineStyles() if pn.config.inline else {}
+    # Also where a layout of others has begun a cache: the sheets in that are to be loaded, so that Panel would put them
+    # inline for one model after the other, and count all models anew each time.
+    if pn.config.inline and not isinstance(state._stylesheets.get(document), InlineStyles):
+        state._stylesheets[document] = InlineStyles()
+    state._stylesheets.setdefault(document, {})
     with set_curdoc(document):
         yield
 

@@ -101,7 +101,12 @@ def smoothed_noise_velocity(first_seed: int, count: int, num_points: int) -> Flo
     return project_divergence_free(velocity).astype(np.float32)
 
 
-@functools.partial(jax.jit, static_argnames=("count", "num_modes", "kinds"))
+# What runs once, for a millisecond, XLA would optimise for seconds; these levels give the same numbers to the last bit.
+@functools.partial(
+    jax.jit,
+    static_argnames=("count", "num_modes", "kinds"),
+    compiler_options={"xla_backend_optimization_level": "0"},
+)
 def _amplitudes(seed: Any, count: int, num_modes: int, kinds: int) -> tuple[jax.Array, ...]:
     def draw(key: jax.Array) -> tuple[jax.Array, ...]:
         *keys, _ = jax.random.split(key, kinds + 1)
@@ -111,7 +116,10 @@ def _amplitudes(seed: Any, count: int, num_modes: int, kinds: int) -> tuple[jax.
     return jax.vmap(draw)(jax.random.split(jax.random.PRNGKey(seed), count))
 
 
-@functools.partial(jax.jit, static_argnames=("count", "num_points"))
+# Without any optimisation the last bit would be another here.
+@functools.partial(
+    jax.jit, static_argnames=("count", "num_points"), compiler_options={"xla_backend_optimization_level": "1"}
+)
 def _white_noise(first_seed: Any, count: int, num_points: int) -> jax.Array:
     def draw(seed: jax.Array) -> jax.Array:
         keys = jax.random.split(jax.random.PRNGKey(seed))

@@ -195,6 +195,14 @@ def test_beside_others_in_a_layout(run: Callable[..., str]):
     for _ in range(2):
         run("pn.Column(RaceView(run), FieldsView(run))", "both")
     assert run("print(settle((1, 2, 2, 1, 2)), run.race.watchers)") == "(1, 2, 2, 1, 2) 2"
+    # A style is said once or twice: Panel alone says it for each model, and takes ten seconds for that.
+    said = run(
+        "from bokeh.models import InlineStyleSheet\n"
+        "sheets = KERNEL._frames[0]._output[1].select({'type': InlineStyleSheet})\n"
+        "long = [sheet.css for sheet in sheets if len(sheet.css) > 1000]\n"
+        "print(0 < len(long) <= 2 * len(set(long)))"
+    )
+    assert said == "True"
     run("run.stop()", "both")
     assert run("print(settle((0, 0, 0, 0, 0)), run.race.watchers)") == f"{NOTHING} 0"
 

@@ -1,7 +1,9 @@
 """What a kept run becomes on paper and on a page that leaves the house."""
 
+import functools
 import html
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,7 @@ def keep(store: Store, run_id: str, rows: np.ndarray, controller: Any = None, **
     return run_id
 
 
-@pytest.fixture
-def store() -> Store:
+def every_kind() -> Store:
     """Runs of all kinds, by id."""
     store = Store(IN_MEMORY)
     keep(store, "prdp", made_up_rows(0, 41, iterations=3))
@@ -45,6 +46,18 @@ def store() -> Store:
     store.add("own", "run", "own", own)
     store.write("own", status="stopped", message="", rows=made_up_rows(0, 5), first=0)
     return store
+
+
+@pytest.fixture
+def store() -> Store:
+    return every_kind()
+
+
+@pytest.fixture(scope="module")
+def reported() -> Callable[..., str]:
+    """The reports of a store that nobody changes: each takes half a second, and several tests read the same."""
+    store = every_kind()
+    return functools.cache(lambda run_id, full_id=None: report(store, run_id, full_id))
 
 
 EVERY = ("prdp", "full", "few", "nothing", "before", "diverged", "tolerance", "own")
@@ -109,8 +122,8 @@ class TestReport:
             ("own", None, "After 4 epochs PRDP has spent 12 inner iterations"),
         ],
     )  # fmt: skip
-    def test_the_headline_is_true(self, store: Store, run_id: str, full_id: str | None, told: str):
-        page = report(store, run_id, full_id)
+    def test_the_headline_is_true(self, reported: Callable[..., str], run_id: str, full_id: str | None, told: str):
+        page = reported(run_id, *filter(None, [full_id]))
         assert told in words(page)
         assert "nan" not in words(page)
 
@@ -133,8 +146,8 @@ class TestReport:
             assert row in told
         assert told.count("Plateau") == 4  # every refinement, with its reason
 
-    def test_what_is_not_drawn_is_not_in_a_legend(self, store: Store):
-        legends = {run_id: words(report(store, run_id)) for run_id in ("prdp", "full", "few")}
+    def test_what_is_not_drawn_is_not_in_a_legend(self, reported: Callable[..., str]):
+        legends = {run_id: words(reported(run_id)) for run_id in ("prdp", "full", "few")}
         assert "K of PRDP" in legends["prdp"] and "K of full physics" not in legends["prdp"]
         assert "K of full physics" in legends["full"] and "saved by" not in legends["full"]
         assert "K of K = 4 throughout" in legends["few"]
@@ -155,8 +168,8 @@ class TestReport:
         assert f"default-src 'none'; script-src 'nonce-{nonce}'" in policy[1]
         assert nonce not in report(store, "hostile-1")
 
-    def test_it_names_nothing_elsewhere(self, store: Store):
-        page = report(store, "prdp", "full")
+    def test_it_names_nothing_elsewhere(self, reported: Callable[..., str]):
+        page = reported("prdp", "full")
         markup = re.sub(r"<script.*?</script>", "", page, flags=re.S)
         assert not re.search(r"""(src|href)=|url\(|@import|https?://""", markup)
 
