@@ -349,7 +349,7 @@ class _Kernel:
                     if now > beat.asked + SECONDS_BETWEEN_QUESTIONS:
                         beat.ask()
                     frame.send()
-            except Exception:
+            except Exception:  # whatever it is, the other widgets of the notebook go on
                 logger.exception("what a notebook shows could not be kept up to date")
                 self.leave(frame)
 

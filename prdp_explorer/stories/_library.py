@@ -24,8 +24,8 @@ SNAPSHOT_BYTES = 400_000
 """Of a run, evenly over its epochs, the first and the last among them in any case."""
 
 LARGEST_CHECKPOINT = 400_000
-"""Bytes of the last parameters of a run. They are recorded, where they are not larger, with the first run of a story
-and with those whose gradients it compares: what a person is likely to look further into."""
+"""Bytes of the last parameters of a run. They are recorded, where they are not larger, with the first run of a story,
+with full physics, and with those whose gradients it compares: what a person is likely to look further into."""
 
 PATIENCE_SECONDS = 1800.0
 
@@ -61,7 +61,7 @@ def record(story: Story, folder: Path = RECORDINGS) -> None:
                 lab = engine.gradient_lab(runs[label], epoch=epoch).result()
                 labs[label][lab.epoch] = {name: value for name, value in vars(lab).items() if name != "parameters"}
         with contextlib.closing(Store(Path(place) / "runs.sqlite")) as whole:
-            looked_into = {next(iter(runs)), *labs}
+            looked_into = {next(iter(runs)), FULL, *labs}
             contents = [_slim(whole.contents(run.id), label in looked_into) for label, run in runs.items()]
     with written_whole(folder / f"{story.id}.prdp") as part:
         with contextlib.closing(Store(part)) as portable:
