@@ -139,6 +139,7 @@ LOOK = """
 .pnx-tabulator.tabulator { font-size: 12.5px; }
 .pnx-tabulator.tabulator .tabulator-header .tabulator-col .tabulator-col-content { padding: 5px 6px; }
 .pnx-tabulator.tabulator .tabulator-row .tabulator-cell { padding: 5px 6px; line-height: 1.4; }
+.pnx-tabulator.tabulator .tabulator-tableholder .tabulator-table .tabulator-row.tabulator-row-even { color: inherit; }
 .pnx-tabulator.tabulator .tabulator-row.tabulator-selected {
   background-color: color-mix(in srgb, var(--panel-primary-color) 22%, var(--panel-surface-color)) !important;
 }
@@ -146,4 +147,5 @@ LOOK = """
   color: var(--panel-on-surface-color) !important;
 }
 """
-"""Denser than the theme's own, and a selection on which text stays easy to read."""
+"""Denser than the theme's own; a selection on which text stays easy to read; no row in a paler colour, as every other
+one would be in a dark JupyterLab."""

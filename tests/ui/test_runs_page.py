@@ -28,6 +28,8 @@ def opened(view: View) -> View:
     view.page.get_by_role("textbox", name="Find runs").fill(f"seed {seed}")
     expect(rows(view)).to_have_count(2, timeout=PATIENCE)
     expect(rows(view).first).to_contain_text("100 of 100", timeout=PATIENCE)
+    expect(rows(view).filter(has_text="finished")).to_have_count(2, timeout=PATIENCE)
+    view.page.wait_for_timeout(3000)  # the table looks once a second; what is new of a run would end an edit
     return view
 
 
