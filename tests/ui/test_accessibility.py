@@ -131,6 +131,7 @@ def test_on_a_telephone_all_is_shown_and_axe_finds_nothing_serious(server: Serve
     view.pause.click()
     expect(view.resume).to_be_visible(timeout=PATIENCE)
     assert view.page.evaluate(WIDER_THAN_ITS_FRAME) == []
+    view.stop.click(trial=True, timeout=PATIENCE)
     view.page.get_by_role("button", name="Open drawer").click()
     for field in ("τ_step", "Smoothing w", "K added", "Largest K", "K of full physics", "Seed", "Learning rate"):
         expect(view.field(field)).to_be_visible(timeout=PATIENCE)  # they come one after the other

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 from ui_helpers import FASTEST, PATIENCE, Server, View
 
 pytestmark = pytest.mark.ui
@@ -91,18 +91,21 @@ def test_a_race_is_commanded_by_keyboard(view: View):
     view.expect_state("Training")
 
 
-def test_a_race_that_nobody_watches_is_paused_and_leaves_nothing(server: Server, new_page: Callable[..., Page]):
-    before = server.inspect()
+def test_a_race_that_nobody_watches_is_paused_and_leaves_nothing(
+    browser: Browser, server: Server, new_page: Callable[..., Page]
+):
+    open_now = len(browser.contexts)  # the page that other tests share, if there is one
+    before = server.wait_until(lambda inside: inside["sessions"] == open_now)
     view = View(new_page(), server).open()
     view.start.click()
     view.expect_epoch(1)
     race = view.race
     during = server.inspect()
-    assert during["races"][race]["watchers"] == 1
+    assert (during["sessions"], during["races"][race]["watchers"]) == (open_now + 1, 1)
     view.page.context.close()
     inside = server.wait_until(
         lambda inside: (
-            inside["sessions"] <= before["sessions"]
+            inside["sessions"] == open_now
             and {run["state"] for run in inside["races"][race]["runs"].values()} == {"paused"}
         )
     )
