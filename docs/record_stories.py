@@ -1,4 +1,4 @@
-"""Records the stories anew: trains their runs and compares their gradients (for `make stories`).
+"""Records the stories anew: trains their runs and looks into them in the labs (for `make stories`).
 
 python docs/record_stories.py [STORY …]      # two minutes on 2 cores
 """

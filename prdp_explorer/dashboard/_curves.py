@@ -82,6 +82,10 @@ class Curves:
         self._iterations.update(start=0, end=1.04 * iterations, reset_start=0, reset_end=1.04 * iterations)
         self._begin_along()
 
+    def zoom(self, epochs: int) -> None:
+        """Show the first epochs alone, until there are more; Reset in the toolbar shows all there are to be."""
+        self._reach = self._along.end = float(epochs)
+
     def begin_over(self, axis: str) -> None:
         """Let the extent of what is shown next be along this key of `AXES`; `draw_over` follows once that is shown.
 
@@ -130,12 +134,12 @@ class Curves:
         self._widen_along()
 
     def _widen_along(self) -> None:
-        """Where the end is not known before, move it in steps."""
+        """Where the end is not known before, move it in steps; from a zoom, to the end."""
         reached = max(
             (float(source.last[self._column]) for source in self._sources if source.last is not None), default=0
         )
-        if self._column != "epoch" and reached > self._reach:
-            self._reach = round_up(1.1 * reached)
+        if reached > self._reach:
+            self._reach = float(self._epochs) if self._column == "epoch" else round_up(1.1 * reached)
             self._along.update(end=self._reach, reset_end=self._reach)
 
     def _make(self, title: str, label: str, **options: Any) -> figure:

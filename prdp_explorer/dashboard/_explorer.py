@@ -29,7 +29,7 @@ from ._share import Share, Shared
 from ._shown import Shown
 from ._source import RunSource
 from ._stories import StoryShelf, StoryTeller
-from ._story_page import race_of_step
+from ._story_page import race_of_step, zoom
 from ._theme import FITTED, FULL_LABEL, LOOKS, PRDP_LABEL, fill
 from ._why import Why
 
@@ -120,8 +120,8 @@ class Explorer(Live):
         beside = pn.Column(drawer, views, stylesheets=[_BESIDE], sizing_mode="stretch_width", margin=0)
         return pn.Column(beside, styles=FITTED, sizing_mode="stretch_width", margin=0)
 
-    def attach(self, race: Race) -> None:
-        """Show a race from its beginning and watch it from now on."""
+    def attach(self, race: Race, tab: str | None = None) -> None:
+        """Show a race from its beginning, in a tab if one is named, and watch it from now on."""
         with self.changing():
             self.leave()
             self._aside = None
@@ -130,6 +130,8 @@ class Explorer(Live):
             self.arrive()
             self.bar.show_pace(race.pace, self.shown.epochs)
             self.overview.fairness.value = race.fairness
+            if tab is not None:  # now, so that the tab that was open asks for nothing more
+                self.tabs.active = list(self._builders).index(tab)
             self.tick()
 
     def _follow(self, race: Race | None) -> None:
@@ -162,7 +164,7 @@ class Explorer(Live):
         """
         race = self.engine.replay(run_id)
         race.set_pace(self.bar.pace(max(run.settings.epochs for run in race.runs.values())))
-        self.show_race(race, {"run": run_id})
+        self.show_race(race, {"run": run_id}, "Race")
 
     def resume_run(self, run_id: str) -> None:
         """Go on with a kept run that was interrupted or stopped.
@@ -171,7 +173,7 @@ class Explorer(Live):
         """
         race = self.engine.resume(run_id, beside=True)
         race.set_pace(self.bar.pace(max(run.settings.epochs for run in race.runs.values())))
-        self.show_race(race, {"race": race.id})
+        self.show_race(race, {"race": race.id}, "Race")
 
     def tell_story(self, story_id: str, place: int = 0) -> None:
         """Show a step of a story, from 0: its recorded runs, where there is something to see, and its words.
@@ -188,12 +190,14 @@ class Explorer(Live):
         race.set_pace(self.bar.pace(max(run.settings.epochs for run in race.runs.values())))
         with self.changing():
             self.overview.begin_over(step.axis)
-            self.show_race(race, {"story": story_id, "story_step": str(place + 1)})
-            self.tabs.active = list(self._builders).index(step.tab)
-            self.tick()
             if step.tab == "Labs":
                 first = runs[step.runs[0]]
-                self._open("Labs").gradient.know(first.kept.id, first.lab(step.epoch))
+                self._open("Labs").know(first.kept.id, *first.look(step.epoch))
+            self.show_race(race, {"story": story_id, "story_step": str(place + 1)}, step.tab)
+            if step.tab == "Race":
+                zoom(self.overview.curves, step, self.shown.epochs)
+            elif step.tab == "Why":
+                zoom(self.views["Why"].figures, step, self.shown.first.settings.epochs)
             self.teller.tell(story, steps, place)
 
     def _leave_story(self) -> None:
@@ -206,9 +210,9 @@ class Explorer(Live):
         except ValueError as error:
             notify(str(error))
 
-    def show_race(self, race: Race, link: dict[str, str]) -> None:
-        """Show a race with its settings; `link` is what the address then says."""
-        self.attach(race)
+    def show_race(self, race: Race, link: dict[str, str], tab: str | None = None) -> None:
+        """Show a race with its settings, in a tab if one is named; `link` is what the address then says."""
+        self.attach(race, tab)
         self._copy_settings()
         self._link(link)
 
@@ -262,8 +266,6 @@ class Explorer(Live):
                 show(run_id)
             except ValueError as error:
                 notify(str(error))
-            else:
-                self.tabs.active = 0
 
         return bring
 
@@ -405,8 +407,7 @@ class Explorer(Live):
         if self.race is not None:
             self.engine.take_in(self.race)  # a story's runs are not among one's own until they are forked
         race = self.engine.fork(run_id, epoch, pace=self.bar.pace(self.shown.epochs), beside=True, **changes)
-        self.show_race(race, {"race": race.id})
-        self.tabs.active = 0
+        self.show_race(race, {"race": race.id}, "Race")
 
     def _set_pace(self) -> None:
         if self.race is not None:

@@ -53,8 +53,8 @@ class _Asked(NamedTuple):
 class _Spent:
     """What was found out about one run, and what it cost."""
 
-    def __init__(self):
-        self.lab: GradientLab | None = None
+    def __init__(self, lab: GradientLab | None = None):
+        self.lab = lab
         self.history: dict[int, Probe] = {}
         self.seconds = 0.0
         self.asked_at: int | None = None  # the epoch at which the rhythm asked last
@@ -82,6 +82,7 @@ class GradientLabView(pn.viewable.Viewer):
         super().__init__()
         self._compare = compare
         self._contender: Contender | None = None
+        self._known: dict[str, GradientLab] = {}
         self._of: dict[str, _Spent] = {}
         self._asked: _Asked | None = None
         self._wanted = False
@@ -140,10 +141,10 @@ class GradientLabView(pn.viewable.Viewer):
         self._show(chosen)
 
     def know(self, run_id: str, lab: GradientLab) -> None:
-        """Have the comparison of a run that was made before; it is shown while the run is looked at."""
-        self._of.setdefault(run_id, _Spent()).lab = lab
-        if self._contender is not None and self._contender.run.id == run_id:
-            self._show(self._contender)
+        """Have the comparison of a run that was made before; it is shown when the run comes up."""
+        self._known[run_id] = lab
+        if run_id in self._of:
+            self._of[run_id].lab = lab
 
     def update(self) -> None:
         """Show what was computed since, and ask for what is due."""
@@ -172,7 +173,8 @@ class GradientLabView(pn.viewable.Viewer):
         return self._modes[0 if self._beside is None else len(self._beside.modes) :]
 
     def _spent(self, contender: Contender) -> _Spent:
-        return self._of.setdefault(contender.run.id, _Spent())
+        run_id = contender.run.id
+        return self._of.setdefault(run_id, _Spent(self._known.get(run_id)))
 
     def _press(self) -> None:
         self._wanted = True

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import panel as pn
 
-from ..engine import Engine, RunSettings
+from ..engine import Engine, GradientLab, RunSettings, SolverLab
 from ._gradient_lab import GradientLabView
 from ._predicted import PredictedSaving
 from ._shown import Shown
@@ -30,6 +30,11 @@ class Labs(pn.viewable.Viewer):
 
     def __panel__(self) -> pn.Column:
         return self._layout
+
+    def know(self, run_id: str, gradients: GradientLab, system: SolverLab) -> None:
+        """Have what was found out about a run before, to be shown when it comes up."""
+        self.gradient.know(run_id, gradients)
+        self.solver.know(run_id, system)
 
     def look_at(self, shown: Shown) -> None:
         """Show another race, or none."""

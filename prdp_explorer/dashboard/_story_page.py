@@ -20,8 +20,9 @@ from ._fields import Fields
 from ._gradient_figures import ByCount
 from ._report_page import document, text
 from ._shown import Contender, Shown
+from ._solver_figure import SolverFigure
 from ._source import RunSource
-from ._theme import LOOKS
+from ._theme import LOOKS, round_up
 from ._why_figures import WhyFigures
 from ._why_words import decision_html, figure_words, values_at
 
@@ -74,24 +75,33 @@ def race_of_step(engine: Engine, runs: Recorded, step: Step) -> Race:
     return engine.replay(first, step.epoch, beside=others, store=runs.store)
 
 
+def zoom(figures: Curves | WhyFigures, step: Step, epochs: int) -> None:
+    """Let figures of so many epochs show those of a step alone: what is early would be a small corner of them all."""
+    if step.epoch and step.axis == "epoch":
+        figures.zoom(min(int(round_up(1.1 * step.epoch)), epochs))
+
+
 def _views(race: Race, runs: Recorded, step: Step) -> Iterator[tuple[str, list[Any]]]:
     """What a step shows, as parts of the page: how wide each is, and its figures and markup in order."""
     shown = Shown(race, kept=False)
     first = next(each for each in shown.contenders if each.label == step.runs[0])
     if step.tab == "Race":
-        yield from _race_views(shown, step.axis)
+        yield from _race_views(shown, step)
     elif step.tab == "Why":
-        yield from _why_views(first)
+        yield from _why_views(first, step)
     elif step.tab == "Fields":
         fields = Fields(_no_rollout)
         fields.look_at(shown)
         fields.update()
         yield _WIDE, _contents(fields.body)
     else:
-        figures = ByCount()
-        figures.show(runs[first.label].lab(step.epoch), first.run.settings.differentiation)
-        for each in figures.cards:
+        look = runs[first.label].look(step.epoch)
+        gradients, system = ByCount(), SolverFigure()
+        gradients.show(look.gradients, first.run.settings.differentiation)
+        for each in gradients.cards:
             yield "", _contents(each)
+        system.show(look.system, first)
+        yield _WIDE, _contents(pn.Column(*system.parts))
 
 
 def _no_rollout(*_: Any, **__: Any) -> Any:
@@ -99,14 +109,15 @@ def _no_rollout(*_: Any, **__: Any) -> Any:
     raise ValueError("A page by itself makes no rollouts.")
 
 
-def _race_views(shown: Shown, axis: str) -> Iterator[tuple[str, list[Any]]]:
+def _race_views(shown: Shown, step: Step) -> Iterator[tuple[str, list[Any]]]:
     sources = [RunSource() for _ in LOOKS]
     for place, source in enumerate(sources):
         source.follow(shown.at(place))
         source.update()
     curves, costs = Curves(*sources), Costs(*sources)
     curves.set_extent(shown.epochs, shown.largest_iterations)
-    curves.draw_over(axis)
+    curves.draw_over(step.axis)
+    zoom(curves, step, shown.epochs)
     for view in (curves, costs):
         view.name(*shown.names)
         view.update()
@@ -114,7 +125,7 @@ def _race_views(shown: Shown, axis: str) -> Iterator[tuple[str, list[Any]]]:
         yield "", _contents(each)
 
 
-def _why_views(contender: Contender) -> Iterator[tuple[str, list[Any]]]:
+def _why_views(contender: Contender, step: Step) -> Iterator[tuple[str, list[Any]]]:
     log = contender.run.log.read()
     values = values_at(contender.run, len(log) - 1)
     (record,) = as_records(log[-1:])
@@ -123,6 +134,7 @@ def _why_views(contender: Contender) -> Iterator[tuple[str, list[Any]]]:
     figures = WhyFigures()
     figures.look_at(contender)
     figures.update()
+    zoom(figures, step, contender.run.settings.epochs)
     figures.mark(record.epoch, int(values.get("window", 0)))
     words = figure_words(contender.label, log, values, None)
     for each, told in zip((figures.metric, figures.plateau, figures.checkpoint, figures.levels), words, strict=True):

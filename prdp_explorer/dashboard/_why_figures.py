@@ -66,6 +66,7 @@ class WhyFigures:
         self.what_if = ColumnDataSource(what_if_columns(None))
         self._marks = ColumnDataSource(_no_marks())
         self._epochs = Range1d(start=0, end=100)
+        self._zoomed = math.inf
         self._metrics = Range1d(start=1e-3, end=1)
         self._plateau_ratios = Range1d(start=0.8, end=1.1)
         self._iterations, self._tolerances = Range1d(start=0, end=26), Range1d(start=1e-3, end=1)
@@ -101,7 +102,7 @@ class WhyFigures:
             return
         run, look = contender.run, contender.look
         self.source.follow(run)
-        epochs = run.settings.epochs
+        self._zoomed, epochs = math.inf, run.settings.epochs
         self._epochs.update(start=0, end=epochs, reset_start=0, reset_end=epochs)
         for line, dashed in self._lines:
             line.glyph.line_color = look.color
@@ -115,6 +116,10 @@ class WhyFigures:
     def by_tolerance(self) -> bool:
         """Whether what is refined is a tolerance."""
         return self.levels is self._by_tolerance
+
+    def zoom(self, epochs: int) -> None:
+        """Show the first epochs alone, until there are more; Reset in the toolbar shows all there are to be."""
+        self._zoomed = self._epochs.end = epochs
 
     def update(self) -> bool:
         """Draw what is new; whether there was anything."""
@@ -135,6 +140,9 @@ class WhyFigures:
         if low <= high:
             _set(self._plateau_ratios, min(0.9, math.floor(10 * low) / 10), max(1.1, math.ceil(10 * high) / 10))
         if source.run is not None:
+            if source.run.epoch > self._zoomed:
+                self._zoomed = math.inf
+                _set(self._epochs, 0, source.run.settings.epochs)
             _set(self._iterations, 0.0, 1.04 * max(source.run.settings.largest_iterations, source.high_iterations))
         smallest = min(source.low_tolerance, np.nanmin(columns["tolerance"], initial=1.0))
         _set(self._tolerances, whole_decades(smallest, 1.0)[0], 1.2)

@@ -219,18 +219,21 @@ class Engine:
         self,
         run: Run,
         *,
+        epoch: int | None = None,
         solvers: Sequence[str] | None = None,
         iterations: int | None = None,
         sample: int = 0,
     ) -> Future[SolverLab]:
         """Look at the linear system that a run solves now: residual and error by iteration, and rates, of any solver.
 
-        The system is that of the first inner solve of the training loss for one sample, with the parameters of the run
-        now, or the newest that were kept. Computed in a thread of its own, in double precision if the problem goes
-        along with that; nothing of the training is touched. The first of a problem is compiled.
+        The system is that of the first inner solve of the training loss for one sample. It is looked at in a thread of
+        its own, in double precision if the problem goes along with that; nothing of the training is touched. The first
+        of a problem is compiled.
 
         **Arguments:**
 
+        - `epoch`: of training, after which the parameters are taken: None for now, else the newest that were kept up
+          to there.
         - `solvers`: names out of those that suit the problem; None for the run's own.
         - `iterations`: up to which K the curves go, 1 to 2000; None for twice full physics, or what K asks for.
         - `sample`: the number of the training sample, from 0.
@@ -239,7 +242,9 @@ class Engine:
         for a loss that makes no inner solve through `solve(operator, b)`, and for a system that is not finite.
         """
         names = checked_request(run.settings, solvers, iterations)
-        return self._worker.request(lambda: look_at_system(run, self._parameters(run, None), names, iterations, sample))
+        return self._worker.request(
+            lambda: look_at_system(run, self._parameters(run, epoch), names, iterations, sample)
+        )
 
     def _parameters(self, run: Run, epoch: int | None) -> Parameters:
         """The parameters of a run now, or the newest that were kept up to an epoch."""

@@ -85,5 +85,5 @@ STORY = Story(
     6,
     _train,
     _tell,
-    gradients=(("K = 2", None),),
+    looks=(("K = 2", None),),
 )

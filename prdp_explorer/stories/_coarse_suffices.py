@@ -95,5 +95,5 @@ STORY = Story(
     6,
     _train,
     _tell,
-    gradients=((PRDP, 0), (PRDP, None)),
+    looks=((PRDP, 0), (PRDP, None)),
 )

@@ -11,8 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Engine, GradientLab, Parameters, Run, Store, import_runs, settings_for, written_whole
-from ._story import Recorded, Story, Told
+from ..engine import (
+    Convergence,
+    Engine,
+    GradientLab,
+    Parameters,
+    Run,
+    SolverLab,
+    Store,
+    import_runs,
+    settings_for,
+    written_whole,
+)
+from ._story import Look, Recorded, Story, Told
 
 PRDP, FULL = "PRDP", "full physics"
 """The labels of the two that every race has."""
@@ -25,11 +36,18 @@ SNAPSHOT_BYTES = 400_000
 
 LARGEST_CHECKPOINT = 400_000
 """Bytes of the last parameters of a run. They are recorded, where they are not larger, with the first run of a story,
-with full physics, and with those whose gradients it compares: what a person is likely to look further into."""
+with full physics, and with those that its labs look into: what a person is likely to look further into."""
+
+SOLVERS = 3
+"""That the solver lab compares, the run's own first."""
 
 PATIENCE_SECONDS = 1800.0
 
-_ARRAYS = ("one_minus_cosine", "relative_error", "norm")
+_ARRAYS: dict[type, tuple[str, ...]] = {
+    GradientLab: ("one_minus_cosine", "relative_error", "norm"),
+    Convergence: ("iterations", "residuals", "errors"),
+}
+"""Attributes that are arrays."""
 
 
 @functools.cache
@@ -43,23 +61,23 @@ def recorded(story: Story) -> Recorded:
     try:
         labs = json.loads((RECORDINGS / f"{story.id}.json").read_text())
     except (OSError, ValueError) as error:
-        raise ValueError(f"The comparisons of gradients of the story {story.id!r} cannot be read: {error}.") from error
-    found = {label: {int(epoch): _lab(lab) for epoch, lab in of_run.items()} for label, of_run in labs.items()}
+        raise ValueError(f"What the labs of the story {story.id!r} found out cannot be read: {error}.") from error
+    found = {label: {int(epoch): _look(look) for epoch, look in of_run.items()} for label, of_run in labs.items()}
     return Recorded(
         store, {run.label: Told(run, store.log(run.id), found.get(run.label, {})) for run in store.runs()[::-1]}
     )
 
 
 def record(story: Story, folder: Path = RECORDINGS) -> None:
-    """Train the runs of a story, compare its gradients, and write both to a folder, in the place of what was there."""
+    """Train the runs of a story, look into them, and write both to a folder, in the place of what was there."""
     with tempfile.TemporaryDirectory(prefix="prdp-story-") as place:
         engine = Engine(Store(Path(place) / "runs.sqlite"))
         with contextlib.closing(engine):
             runs = {run.label: run for run in finished(*story.train(engine))}
-            labs: dict[str, dict[int, Any]] = {label: {} for label, _ in story.gradients}
-            for label, epoch in story.gradients:
-                lab = engine.gradient_lab(runs[label], epoch=epoch).result()
-                labs[label][lab.epoch] = {name: value for name, value in vars(lab).items() if name != "parameters"}
+            labs: dict[str, dict[int, Any]] = {label: {} for label, _ in story.looks}
+            for label, epoch in story.looks:
+                look = _look_into(engine, runs[label], epoch)
+                labs[label][look.gradients.epoch] = look._asdict()
         with contextlib.closing(Store(Path(place) / "runs.sqlite")) as whole:
             looked_into = {next(iter(runs)), FULL, *labs}
             contents = [_slim(whole.contents(run.id), label in looked_into) for label, run in runs.items()]
@@ -69,7 +87,7 @@ def record(story: Story, folder: Path = RECORDINGS) -> None:
         with contextlib.closing(sqlite3.connect(part)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")  # one file
     with written_whole(folder / f"{story.id}.json") as part:
-        part.write_text(json.dumps(labs, default=np.ndarray.tolist) + "\n")
+        part.write_text(json.dumps(labs, default=_as_json) + "\n")
 
 
 def race(engine: Engine, scenario: str, contenders: Mapping[str, Any], **choices: Any) -> list[Run]:
@@ -107,8 +125,32 @@ def _slim(contents: Any, looked_into: bool) -> Any:
     }
 
 
-def _lab(values: dict[str, Any]) -> GradientLab:
-    """A comparison as it was recorded: without the parameters, which the run has."""
-    read: dict[str, Any] = {name: np.array(values[name], float) for name in _ARRAYS}
-    read |= {name: tuple(values[name]) for name in ("modes", "counts")}
-    return GradientLab(**{**values, **read}, parameters=Parameters(values["epoch"], ()))
+def _look_into(engine: Engine, run: Run, epoch: int | None) -> Look:
+    """What the labs find out about a run after an epoch."""
+    gradients = engine.gradient_lab(run, epoch=epoch)
+    solvers = dict.fromkeys([run.settings.solver, *run.settings.problem.solvers])
+    system = engine.solver_lab(run, epoch=epoch, solvers=list(solvers)[:SOLVERS])
+    return Look(gradients.result(), system.result())
+
+
+def _as_json(value: Any) -> Any:
+    """What JSON does not know. A comparison is without the parameters, which the run has."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return {name: each for name, each in vars(value).items() if name != "parameters"}
+
+
+def _look(values: dict[str, Any]) -> Look:
+    """What `_as_json` made of it, read."""
+    gradients, system = values["gradients"], values["system"]
+    tuples = {name: tuple(gradients[name]) for name in ("modes", "counts")}
+    parameters = Parameters(gradients["epoch"], ())
+    convergences = {name: _read(Convergence, each) for name, each in system["convergences"].items()}
+    return Look(
+        _read(GradientLab, {**gradients, **tuples}, parameters=parameters),
+        _read(SolverLab, system, convergences=convergences),
+    )
+
+
+def _read(kind: type, values: dict[str, Any], **others: Any) -> Any:
+    return kind(**{**values, **{name: np.array(values[name]) for name in _ARRAYS.get(kind, ())}, **others})

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from ..engine import Engine, GradientLab, Log, Run, Store, StoredRun
+from ..engine import Engine, GradientLab, Log, Run, SolverLab, Store, StoredRun
 from ..refinement import Reason
 
 Tab = Literal["Race", "Why", "Fields", "Labs"]
@@ -43,7 +43,7 @@ class Story:
     - `id`: a name for links and files. `title`, `question`: what it is about.
     - `minutes`: about how long it takes to be told.
     - `train`: trains its runs with an engine, each with a label that no other run of the story has.
-    - `gradients`: of which runs the gradients are compared, by label, and after which epoch; None for the end.
+    - `looks`: which runs the labs look into, by label, and after which epoch; None for the end.
     - `tell`: makes the steps from what was recorded, so that every number in their words is one of the recording's.
     """
 
@@ -53,7 +53,14 @@ class Story:
     minutes: int
     train: Callable[[Engine], Sequence[Run]]
     tell: Callable[["Recorded"], Sequence[Step]]
-    gradients: tuple[tuple[str, int | None], ...] = ()
+    looks: tuple[tuple[str, int | None], ...] = ()
+
+
+class Look(NamedTuple):
+    """What the labs found out about a run after an epoch: its gradients compared, and its solvers."""
+
+    gradients: GradientLab
+    system: SolverLab
 
 
 @dataclass(frozen=True)
@@ -62,12 +69,12 @@ class Told:
 
     **Attributes:**
 
-    - `kept`, `log`: the run. `labs`: comparisons of its gradients, by epoch.
+    - `kept`, `log`: the run. `looks`: what the labs found out about it, by epoch.
     """
 
     kept: StoredRun
     log: Log
-    labs: Mapping[int, GradientLab]
+    looks: Mapping[int, Look]
 
     def _row(self, epoch: int | None) -> Any:
         rows = self.log.read()
@@ -113,13 +120,13 @@ class Told:
                 return int(row["epoch"])
         raise ValueError(f"No epoch of {self.kept.label!r} is as the story says; record it anew.")
 
-    def lab(self, epoch: int | None = None) -> GradientLab:
-        """The comparison of its gradients after an epoch."""
-        return self.labs[self.epochs if epoch is None else epoch]
+    def look(self, epoch: int | None = None) -> Look:
+        """What the labs found out after an epoch."""
+        return self.looks[self.epochs if epoch is None else epoch]
 
     def angle(self, iterations: int, mode: str, epoch: int | None = None) -> float:
         """Degrees between the gradient with so many iterations and the converged one."""
-        lab = self.lab(epoch)
+        lab = self.look(epoch).gradients
         value = lab.one_minus_cosine[lab.modes.index(mode), lab.counts.index(iterations)]
         return math.degrees(math.acos(1 - float(value)))
 

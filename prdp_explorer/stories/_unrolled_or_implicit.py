@@ -109,5 +109,5 @@ STORY = Story(
     8,
     _train,
     _tell,
-    gradients=(("implicit", 0), (_SD_IMPLICIT, 0)),
+    looks=(("implicit", 0), (_SD_IMPLICIT, 0)),
 )

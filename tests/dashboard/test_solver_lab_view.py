@@ -66,7 +66,7 @@ def view_of(engine_like: Answering, race: Race) -> SolverLabView:
 
 
 def text(view: SolverLabView) -> str:
-    return view._summary._pane.object
+    return view.figure.summary._pane.object
 
 
 class TestAsking:
@@ -131,8 +131,29 @@ class TestAsking:
         engine_like.answer()
         view.update()
         assert FULL_LABEL in text(view)
-        assert len(columns(view.sources[1])["k"]) == POINTS  # in the look of full physics
-        assert not len(columns(view.sources[0])["k"])
+        assert len(columns(view.figure.sources[1])["k"]) == POINTS  # in the look of full physics
+        assert not len(columns(view.figure.sources[0])["k"])
+
+    def test_what_is_known_of_an_epoch_is_not_asked_for(self, engine_like: Answering, race: Race):
+        view = view_of(engine_like, race)
+        view.update()
+        engine_like.answer()
+        view.update()
+        assert view.lab is not None
+        known, run = view.lab, race.runs[PRDP_LABEL]
+        other = Answering()
+        again = SolverLabView(other)
+        again.know(run.id, known)
+        again.look_at(Shown(race, kept=False))
+        again.update()
+        assert again.lab is known and len(again._drawn) and not other.asked
+        run.log.append(made_up_rows(run.epoch + 1, 1))
+        again.update()
+        assert [asked.label for asked, _, _ in other.asked] == [PRDP_LABEL]
+        later = SolverLabView(Answering())
+        later.know(run.id, known)
+        later.look_at(Shown(race, kept=False))  # at another epoch
+        assert later.lab is None
 
     def test_before_training_it_waits(self, engine_like: Answering):
         view = view_of(engine_like, made_up_race())
@@ -172,25 +193,25 @@ class TestDrawing:
 
     def test_curves_in_looks_of_their_own(self, view: SolverLabView):
         by_solver = {
-            columns(source)["solver"][0]: columns(source) for source in view.sources if columns(source)["solver"]
+            columns(source)["solver"][0]: columns(source) for source in view.figure.sources if columns(source)["solver"]
         }
         assert set(by_solver) == {"jacobi", "cg", "richardson"}
         for name, drawn in by_solver.items():
             np.testing.assert_allclose(drawn["residual"], RATES[name] ** np.arange(POINTS))
             np.testing.assert_allclose(drawn["error"][1:], drawn["residual"][1:] / 2)
-        assert columns(view.sources[0])["solver"][0] == "jacobi"  # the contender's look
-        assert LOOKS[0].color in view._legend.object
-        low, high = extent(view._values)
+        assert columns(view.figure.sources[0])["solver"][0] == "jacobi"  # the contender's look
+        assert LOOKS[0].color in view.figure.legend.object
+        low, high = extent(view.figure._values)
         assert low < 0.4**30 / 2
         assert high > 1.2**30
 
     def test_k_of_now_is_marked(self, view: SolverLabView):
-        assert view._at.location == 3
-        assert "K of now, 3" in view._legend.object
-        assert cast(Any, view.plot.title).text == "jacobi: K = 3 leaves 17 % of the error"
+        assert view.figure._at.location == 3
+        assert "K of now, 3" in view.figure.legend.object
+        assert cast(Any, view.figure.plot.title).text == "jacobi: K = 3 leaves 17 % of the error"
 
     def test_the_table_has_rates_and_predicted_iterations(self, view: SolverLabView):
-        table = view._table.object
+        table = view.figure.table.object
         for cell in ("0.7000", "0.34", "0.17", "13", "26", "39"):  # 0.7^3, its half, and log(tolerance) / log(0.7)
             assert f">{cell}<" in table, cell
         assert "1.2, does not converge" in table
@@ -205,9 +226,9 @@ class TestDrawing:
         click(view.again)
         engine_like.answer(reference=False)
         view.update()
-        assert np.isnan(columns(view.sources[0])["error"]).all()
-        assert "34 % of the residual" in cast(Any, view.plot.title).text
-        assert ">none<" in view._table.object
+        assert np.isnan(columns(view.figure.sources[0])["error"]).all()
+        assert "34 % of the residual" in cast(Any, view.figure.plot.title).text
+        assert ">none<" in view.figure.table.object
 
 
 def test_of_real_runs(engine: Engine):

@@ -1,8 +1,8 @@
 """Stories on the page: steps set it, whatever was there before, and as files they are whole."""
 
 import re
-from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dashboard_helpers import click, tick_until
@@ -18,7 +18,11 @@ STORY = STORIES["coarse-suffices"]
 
 @pytest.fixture
 def explorer(engine: Engine, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(engine, "solver_lab", lambda *_, **__: Future())  # which no story needs: seconds of compiling
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("what was recorded is computed anew")
+
+    for lab in ("solver_lab", "gradient_lab"):
+        monkeypatch.setattr(engine, lab, refuse)
     explorer = Explorer(engine=engine)
     yield explorer
     explorer.close()
@@ -35,9 +39,40 @@ def test_a_step_sets_the_page(explorer: Explorer):
         assert step.heading in explorer.teller._words.object
         assert explorer.address.query.endswith(f"&story={STORY.id}&story_step={place + 1}")
         assert explorer.controls.scenario.value == "heat-1d"  # Start trains what is told of
-    gradient = explorer.views["Labs"].gradient
-    assert gradient._spent(gradient._contender).lab.epoch == runs["PRDP"].epochs  # as recorded: nothing was computed
     assert explorer.teller.next.disabled and not explorer.teller.back.disabled
+
+
+def test_the_labs_show_what_was_recorded(explorer: Explorer):
+    told = recorded(STORY)["PRDP"]
+    for place, epoch in ((1, 0), (3, told.epochs), (1, 0)):
+        explorer.tell_story(STORY.id, place)
+        labs = explorer.views["Labs"]
+        gradients, system = told.look(epoch)
+        assert gradients.epoch == system.epoch == epoch
+        assert labs.gradient._spent(labs.gradient._contender).lab is gradients
+        assert labs.solver.lab is system and labs.solver.solvers.value == list(system.convergences)
+        assert len(labs.solver._drawn)
+        for _ in "twice":
+            explorer.tick()  # which asks for nothing
+
+
+def test_an_early_step_shows_its_epochs_until_there_are_more(explorer: Explorer):
+    explorer.tell_story("diverging-start", 0)
+    along, whole = explorer.overview.curves._along, 100
+    assert (along.end, along.reset_end) == (20, whole)
+    explorer.tell_story("diverging-start", 1)
+    epochs = explorer.views["Why"].figures._epochs
+    assert (epochs.end, epochs.reset_end) == (8, whole)
+    explorer.tell_story("diverging-start", 0)
+    click(explorer.bar.pause)  # which plays on
+    tick_until(explorer, lambda: not explorer.shown.active)
+    assert (along.end, along.reset_end) == (whole, whole)
+    explorer.tell_story("diverging-start", 1)
+    click(explorer.bar.pause)
+    tick_until(explorer, lambda: not explorer.shown.active)
+    explorer.views["Why"]._drawn = 0
+    explorer.tick()
+    assert (epochs.end, epochs.reset_end) == (whole, whole)
 
 
 def test_it_is_turned_left_and_gone_on_with(explorer: Explorer):
