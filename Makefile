@@ -8,6 +8,9 @@ BIN = .venv/bin
 # Compiled to bytecode is what is imported, when it is; half of the time of an installation was for all the rest.
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile --editable
 
+# Where this is set, as in many containers, that would not be kept: each process would compile anew, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 # What one part of the tests compiled, none of the others compiles again.
 unit fidelity browser notebooks: export PRDP_EXPLORER_CACHE ?= $(CURDIR)/.pytest_cache/compiled
 
