@@ -71,6 +71,7 @@ class WhyFigures:
         self._plateau_ratios = Range1d(start=0.8, end=1.1)
         self._iterations, self._tolerances = Range1d(start=0, end=26), Range1d(start=1e-3, end=1)
         self._window = BoxAnnotation(left=0, right=0, fill_color=NEUTRAL_COLOR, fill_alpha=0.25, visible=False)
+        self._asked_tau_step = math.nan
         self._asked = {name: _what_if_threshold() for name in ("tau_step", "tau_stop")}
         self._lines: list[tuple[GlyphRenderer, bool]] = []  # of the run, and whether in its dash
         self.metric = _Figure(self._make_metric())
@@ -134,11 +135,11 @@ class WhyFigures:
         if 0 < source.low <= source.high:
             _set(self._metrics, *whole_decades(source.low, source.high))
         columns = dict(self.what_if.data)
-        ratios = np.array(columns["plateau_ratio"])
+        ratios = np.append(columns["plateau_ratio"], self._asked_tau_step)
         ratios = ratios[np.isfinite(ratios)]
         low, high = min(source.low_ratio, ratios.min(initial=np.inf)), max(source.high_ratio, ratios.max(initial=0.0))
         if low <= high:
-            _set(self._plateau_ratios, min(0.9, math.floor(10 * low) / 10), max(1.1, math.ceil(10 * high) / 10))
+            _set(self._plateau_ratios, min(0.9, math.floor(10 * low - 0.5) / 10), max(1.1, math.ceil(10 * high) / 10))
         if source.run is not None:
             if source.run.epoch > self._zoomed:
                 self._zoomed = math.inf
@@ -162,6 +163,7 @@ class WhyFigures:
     def show_what_if(self, what_if: WhatIf | None) -> None:
         """Draw what another controller would have decided; None takes it away."""
         self.what_if.data = what_if_columns(what_if)
+        self._asked_tau_step = math.nan if what_if is None else float(what_if.refinement["tau_step"])
         for name, span in self._asked.items():
             span.location = None if what_if is None else what_if.refinement[name]
         self.fit()

@@ -17,7 +17,8 @@ class DecisionSource(RunSource):
 
     **Attributes:**
 
-    - `low`, `high`: the extent of what is drawn of the metric, above 0. `low_ratio`, `high_ratio`: of r.
+    - `low`, `high`: the extent of what is drawn of the metric, above 0. `low_ratio`, `high_ratio`: of r
+      and τ_step.
     - `high_iterations`, `low_tolerance`: the largest K and the smallest tolerance drawn.
     """
 
@@ -45,7 +46,9 @@ class DecisionSource(RunSource):
             "refined_tolerance": np.where(rows["refined"], tolerance, np.nan),
         }
         self.low, self.high = _widened(self.low, self.high, fed, columns["smoothed"])
-        self.low_ratio, self.high_ratio = _widened(self.low_ratio, self.high_ratio, columns["plateau_ratio"])
+        self.low_ratio, self.high_ratio = _widened(
+            self.low_ratio, self.high_ratio, columns["plateau_ratio"], columns["tau_step"]
+        )
         _, self.high_iterations = _widened(0.0, self.high_iterations, columns["iterations"])
         self.low_tolerance, _ = _widened(self.low_tolerance, 0.0, tolerance)
         return columns

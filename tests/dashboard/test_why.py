@@ -182,10 +182,12 @@ class TestTheRun:
         run = look_at(why, race)
         rows = made_up_rows(161, 1)
         rows["validation"], rows["smoothed"], rows["plateau_ratio"], rows["iterations"] = 1e-5, 3e-5, 2.3, 60
+        rows["tau_step"] = 0.4
         run.log.append(rows)
         why.update()
         figures = why.figures
         assert extent(figures._metrics)[0] <= 1e-5
+        assert extent(figures._plateau_ratios)[0] < 0.4
         assert extent(figures._plateau_ratios)[1] >= 2.3
         assert extent(figures._iterations)[1] > 60
         assert extent(figures._epochs) == (0, 100)
@@ -334,7 +336,7 @@ class TestWhatIf:
         assert why.what_if.back.disabled
 
     @pytest.mark.parametrize(
-        ("name", "value"), [("tau_step", 0.9), ("tau_stop", 1.0), ("window", 9), ("ema_window", 30), ("step", 4)]
+        ("name", "value"), [("tau_step", 0.6), ("tau_stop", 1.0), ("window", 9), ("ema_window", 30), ("step", 4)]
     )
     def test_it_shows_what_the_controller_decides_with_other_values(self, why: Why, race: Race, name: str, value: Any):
         run = look_at(why, race)
@@ -344,6 +346,8 @@ class TestWhatIf:
         drawing = why.figures.what_if
         np.testing.assert_array_equal(columns(drawing)["iterations"][1:], rows["iterations"][1:])
         assert epochs_where(drawing, "refined_iterations") == np.flatnonzero(rows["refined"]).tolist()
+        if name == "tau_step":
+            assert extent(why.figures._plateau_ratios)[0] < value
         sentence = why.what_if.sentence.object
         would, did = int(rows["iterations"][-1]), int(run.log.read()["iterations"][-1])
         assert (f"<b>{would}</b> instead of {did}" if would != did else f"<b>{would}</b> as well") in sentence
