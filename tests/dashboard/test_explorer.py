@@ -254,9 +254,16 @@ class TestCommands:
         explorer.tabs.active = tab
         document = Document()
         document.add_root(explorer.tabs.get_root(document))
-        explorer.tick()
         sent: list[Any] = []
         document.on_change(sent.append)
+
+        def is_at_rest() -> bool:
+            explorer.tick()
+            quiet = not sent
+            sent.clear()
+            return quiet
+
+        tick_until(explorer, is_at_rest)  # what is shown now and then comes a little later
         for _ in range(3):
             explorer.tick()
         assert sent == []
