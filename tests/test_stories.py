@@ -29,11 +29,11 @@ class TestEveryStory:
                 assert runs[label].kept.status in ("finished", "diverged")
             first = runs[step.runs[0]]
             if step.tab == "Labs":
-                look = first.look(step.epoch)
-                assert look.gradients.epoch == (first.epochs if step.epoch is None else step.epoch)
-                assert look.system.epoch == look.gradients.epoch
-                assert look.system.iterations == look.gradients.iterations
-                assert next(iter(look.system.convergences)) == first.kept.settings["solver"]
+                found = first.findings(step.epoch)
+                assert found.gradients.epoch == (first.epochs if step.epoch is None else step.epoch)
+                assert found.system.epoch == found.gradients.epoch
+                assert found.system.iterations == found.gradients.iterations
+                assert next(iter(found.system.convergences)) == first.kept.settings["solver"]
             if step.tab == "Fields":
                 assert all(runs[label].log.snapshots[-1].epoch == runs[label].epochs for label in step.runs)
 
@@ -97,14 +97,14 @@ class TestClaims:
         assert implicit.error() == pytest.approx(unrolled.error(), rel=1e-2)
         assert exact.error() == pytest.approx(implicit.error(), rel=0.1)
         assert full.error() < 0.7 * implicit.error()
-        lab = implicit.look(0).gradients
+        lab = implicit.findings(0).gradients
         same = [lab.modes.index(mode) for mode in ("implicit", "unrolled")]
         np.testing.assert_allclose(*lab.relative_error[same], rtol=1e-2)
         assert implicit.angle(4, "one-step", 0) > 2 * implicit.angle(4, "implicit", 0)
         descent = runs["implicit, steepest descent"]
         assert runs["unrolled, steepest descent"].error() < 0.95 * descent.error()
         assert descent.angle(2, "unrolled", 0) != pytest.approx(descent.angle(2, "implicit", 0), rel=0.1)
-        largest = descent.look(0).gradients.counts[-1]
+        largest = descent.findings(0).gradients.counts[-1]
         for mode in ("implicit", "unrolled"):
             assert descent.angle(largest, mode, 0) < 0.1 * descent.angle(2, mode, 0)
 
@@ -171,14 +171,14 @@ def test_a_story_is_recorded_and_read(tmp_path: Path, monkeypatch: pytest.Monkey
     def train(engine: Engine):
         return [engine.start("poisson-1", Constant(), epochs=4)]
 
-    story = Story("tiny", "Tiny", "Why?", 1, train, lambda runs: [], looks=(("full physics", 0),))
+    story = Story("tiny", "Tiny", "Why?", 1, train, lambda runs: [], labs=(("full physics", 0),))
     record(story, tmp_path)
     monkeypatch.setattr(_library, "RECORDINGS", tmp_path)
     (told,) = recorded(story).values()
     assert (told.kept.label, told.epochs) == ("full physics", 4)
-    assert told.look(0).gradients.counts[-1] == told.kept.settings["refinement"]["iterations"] == 600
+    assert told.findings(0).gradients.counts[-1] == told.kept.settings["refinement"]["iterations"] == 600
     assert told.angle(600, "implicit", 0) < 1e-3
-    system = told.look(0).system
+    system = told.findings(0).system
     assert (system.epoch, system.unknowns, len(system.convergences)) == (0, 30, 3)
     jacobi = system.convergences["jacobi"]
     assert jacobi.predicted_iterations(1e-3) and jacobi.at(0) == (1.0, 1.0)

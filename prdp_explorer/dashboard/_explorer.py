@@ -192,7 +192,7 @@ class Explorer(Live):
             self.overview.begin_over(step.axis)
             if step.tab == "Labs":
                 first = runs[step.runs[0]]
-                self._open("Labs").know(first.kept.id, *first.look(step.epoch))
+                self._open("Labs").know(first.kept.id, *first.findings(step.epoch))
             self.show_race(race, {"story": story_id, "story_step": str(place + 1)}, step.tab)
             if step.tab == "Race":
                 zoom(self.overview.curves, step, self.shown.epochs)

@@ -53,7 +53,7 @@ class SolverLabView(pn.viewable.Viewer):
         super().__init__()
         self._look_at_system = look_at_system
         self._contender: Contender | None = None
-        self._known: dict[str, SolverLab] = {}
+        self._known: dict[tuple[str, int], SolverLab] = {}  # by run and epoch
         self.lab: SolverLab | None = None
         self._asked: Future[SolverLab] | None = None
         self._asked_for: tuple[int, tuple[str, ...]] | None = None  # the epoch, and the solvers
@@ -96,7 +96,7 @@ class SolverLabView(pn.viewable.Viewer):
 
     def know(self, run_id: str, lab: SolverLab) -> None:
         """Have a look at the system of a run that was taken before; it is shown when the run comes up at that epoch."""
-        self._known[run_id] = lab
+        self._known[run_id, lab.epoch] = lab
 
     def update(self) -> None:
         """Show what was computed since, and ask for what is new; called while it is seen."""
@@ -130,7 +130,7 @@ class SolverLabView(pn.viewable.Viewer):
             self._asked.cancel()
         self._asked = self._asked_for = None
         self.again.loading = False
-        known = None if run is None else self._known.get(run.id)
+        known = None if run is None else self._known.get((run.id, run.epoch))
         if not same:
             self._hide()
             own = [] if run is None or isinstance(run.settings, LoopSettings) else _own_first(run)
@@ -143,11 +143,9 @@ class SolverLabView(pn.viewable.Viewer):
         loop = run is not None and isinstance(run.settings, LoopSettings)
         self.solvers.disabled = self.again.disabled = run is None or loop
         self._say(_LOOP if loop else _NOTHING_YET if self.lab is None else "")
-        if known is not None and contender is not None and known.epoch == contender.run.epoch:
-            names = tuple(known.convergences)
-            if names == tuple(self.solvers.value):
-                self._asked_for = known.epoch, names
-                self._draw(known, contender)
+        if known is not None and contender is not None and list(known.convergences) == self.solvers.value:
+            self._asked_for = known.epoch, tuple(known.convergences)
+            self._draw(known, contender)
 
     def _want(self) -> None:
         """A person asks: at the next turn, whatever else is under way."""

@@ -95,12 +95,12 @@ def _views(race: Race, runs: Recorded, step: Step) -> Iterator[tuple[str, list[A
         fields.update()
         yield _WIDE, _contents(fields.body)
     else:
-        look = runs[first.label].look(step.epoch)
+        found = runs[first.label].findings(step.epoch)
         gradients, system = ByCount(), SolverFigure()
-        gradients.show(look.gradients, first.run.settings.differentiation)
+        gradients.show(found.gradients, first.run.settings.differentiation)
         for each in gradients.cards:
             yield "", _contents(each)
-        system.show(look.system, first)
+        system.show(found.system, first)
         yield _WIDE, _contents(pn.Column(*system.parts))
 
 

@@ -85,5 +85,5 @@ STORY = Story(
     6,
     _train,
     _tell,
-    looks=(("K = 2", None),),
+    labs=(("K = 2", None),),
 )

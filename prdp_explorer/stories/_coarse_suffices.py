@@ -95,5 +95,5 @@ STORY = Story(
     6,
     _train,
     _tell,
-    looks=((PRDP, 0), (PRDP, None)),
+    labs=((PRDP, 0), (PRDP, None)),
 )

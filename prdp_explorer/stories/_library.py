@@ -23,7 +23,7 @@ from ..engine import (
     settings_for,
     written_whole,
 )
-from ._story import Look, Recorded, Story, Told
+from ._story import Findings, Recorded, Story, Told
 
 PRDP, FULL = "PRDP", "full physics"
 """The labels of the two that every race has."""
@@ -62,7 +62,9 @@ def recorded(story: Story) -> Recorded:
         labs = json.loads((RECORDINGS / f"{story.id}.json").read_text())
     except (OSError, ValueError) as error:
         raise ValueError(f"What the labs of the story {story.id!r} found out cannot be read: {error}.") from error
-    found = {label: {int(epoch): _look(look) for epoch, look in of_run.items()} for label, of_run in labs.items()}
+    found = {
+        label: {int(epoch): _findings(values) for epoch, values in of_run.items()} for label, of_run in labs.items()
+    }
     return Recorded(
         store, {run.label: Told(run, store.log(run.id), found.get(run.label, {})) for run in store.runs()[::-1]}
     )
@@ -74,10 +76,10 @@ def record(story: Story, folder: Path = RECORDINGS) -> None:
         engine = Engine(Store(Path(place) / "runs.sqlite"))
         with contextlib.closing(engine):
             runs = {run.label: run for run in finished(*story.train(engine))}
-            labs: dict[str, dict[int, Any]] = {label: {} for label, _ in story.looks}
-            for label, epoch in story.looks:
-                look = _look_into(engine, runs[label], epoch)
-                labs[label][look.gradients.epoch] = look._asdict()
+            labs: dict[str, dict[int, Any]] = {label: {} for label, _ in story.labs}
+            for label, epoch in story.labs:
+                found = _look_into(engine, runs[label], epoch)
+                labs[label][found.gradients.epoch] = found._asdict()
         with contextlib.closing(Store(Path(place) / "runs.sqlite")) as whole:
             looked_into = {next(iter(runs)), FULL, *labs}
             contents = [_slim(whole.contents(run.id), label in looked_into) for label, run in runs.items()]
@@ -125,12 +127,12 @@ def _slim(contents: Any, looked_into: bool) -> Any:
     }
 
 
-def _look_into(engine: Engine, run: Run, epoch: int | None) -> Look:
+def _look_into(engine: Engine, run: Run, epoch: int | None) -> Findings:
     """What the labs find out about a run after an epoch."""
     gradients = engine.gradient_lab(run, epoch=epoch)
     solvers = dict.fromkeys([run.settings.solver, *run.settings.problem.solvers])
     system = engine.solver_lab(run, epoch=epoch, solvers=list(solvers)[:SOLVERS])
-    return Look(gradients.result(), system.result())
+    return Findings(gradients.result(), system.result())
 
 
 def _as_json(value: Any) -> Any:
@@ -140,13 +142,13 @@ def _as_json(value: Any) -> Any:
     return {name: each for name, each in vars(value).items() if name != "parameters"}
 
 
-def _look(values: dict[str, Any]) -> Look:
+def _findings(values: dict[str, Any]) -> Findings:
     """What `_as_json` made of it, read."""
     gradients, system = values["gradients"], values["system"]
     tuples = {name: tuple(gradients[name]) for name in ("modes", "counts")}
     parameters = Parameters(gradients["epoch"], ())
     convergences = {name: _read(Convergence, each) for name, each in system["convergences"].items()}
-    return Look(
+    return Findings(
         _read(GradientLab, {**gradients, **tuples}, parameters=parameters),
         _read(SolverLab, system, convergences=convergences),
     )

@@ -43,7 +43,7 @@ class Story:
     - `id`: a name for links and files. `title`, `question`: what it is about.
     - `minutes`: about how long it takes to be told.
     - `train`: trains its runs with an engine, each with a label that no other run of the story has.
-    - `looks`: which runs the labs look into, by label, and after which epoch; None for the end.
+    - `labs`: which runs the labs look into, by label, and after which epoch; None for the end.
     - `tell`: makes the steps from what was recorded, so that every number in their words is one of the recording's.
     """
 
@@ -53,10 +53,10 @@ class Story:
     minutes: int
     train: Callable[[Engine], Sequence[Run]]
     tell: Callable[["Recorded"], Sequence[Step]]
-    looks: tuple[tuple[str, int | None], ...] = ()
+    labs: tuple[tuple[str, int | None], ...] = ()
 
 
-class Look(NamedTuple):
+class Findings(NamedTuple):
     """What the labs found out about a run after an epoch: its gradients compared, and its solvers."""
 
     gradients: GradientLab
@@ -69,12 +69,12 @@ class Told:
 
     **Attributes:**
 
-    - `kept`, `log`: the run. `looks`: what the labs found out about it, by epoch.
+    - `kept`, `log`: the run. `labs`: what the labs found out about it, by epoch.
     """
 
     kept: StoredRun
     log: Log
-    looks: Mapping[int, Look]
+    labs: Mapping[int, Findings]
 
     def _row(self, epoch: int | None) -> Any:
         rows = self.log.read()
@@ -120,13 +120,13 @@ class Told:
                 return int(row["epoch"])
         raise ValueError(f"No epoch of {self.kept.label!r} is as the story says; record it anew.")
 
-    def look(self, epoch: int | None = None) -> Look:
+    def findings(self, epoch: int | None = None) -> Findings:
         """What the labs found out after an epoch."""
-        return self.looks[self.epochs if epoch is None else epoch]
+        return self.labs[self.epochs if epoch is None else epoch]
 
     def angle(self, iterations: int, mode: str, epoch: int | None = None) -> float:
         """Degrees between the gradient with so many iterations and the converged one."""
-        lab = self.look(epoch).gradients
+        lab = self.findings(epoch).gradients
         value = lab.one_minus_cosine[lab.modes.index(mode), lab.counts.index(iterations)]
         return math.degrees(math.acos(1 - float(value)))
 

@@ -109,5 +109,5 @@ STORY = Story(
     8,
     _train,
     _tell,
-    looks=(("implicit", 0), (_SD_IMPLICIT, 0)),
+    labs=(("implicit", 0), (_SD_IMPLICIT, 0)),
 )

@@ -10,7 +10,7 @@ from bokeh.document import Document
 from dashboard_helpers import click, columns, made_up_race, made_up_rows, tick_until
 
 from prdp_explorer import Engine
-from prdp_explorer.dashboard import Explorer, _controls, _explorer, _overview
+from prdp_explorer.dashboard import Explorer, _controls, _explorer, _fields_rollout, _overview
 from prdp_explorer.dashboard._bar import RACE_SECONDS, SPEEDS
 from prdp_explorer.dashboard._controls import FULL_LABEL, PRDP_LABEL
 from prdp_explorer.dashboard._explorer import shared_engine
@@ -247,6 +247,7 @@ class TestCommands:
     def test_at_rest_nothing_is_sent(self, explorer: Explorer, monkeypatch: pytest.MonkeyPatch, tab: int):
         """What is assigned to a source is sent and painted again by Bokeh, whether it is new or not."""
         monkeypatch.setattr(_overview, "SECONDS_BETWEEN_COSTS", 0)
+        monkeypatch.setattr(_fields_rollout, "SECONDS_BETWEEN", 1000)  # a rollout that begins is no rest
         explorer.bar.speed.value = "as fast as possible"
         explorer.controls._fields["epochs"].show(20)
         click(explorer.bar.start)
@@ -254,16 +255,9 @@ class TestCommands:
         explorer.tabs.active = tab
         document = Document()
         document.add_root(explorer.tabs.get_root(document))
+        explorer.tick()
         sent: list[Any] = []
         document.on_change(sent.append)
-
-        def is_at_rest() -> bool:
-            explorer.tick()
-            quiet = not sent
-            sent.clear()
-            return quiet
-
-        tick_until(explorer, is_at_rest)  # what is shown now and then comes a little later
         for _ in range(3):
             explorer.tick()
         assert sent == []

@@ -47,7 +47,7 @@ def test_the_labs_show_what_was_recorded(explorer: Explorer):
     for place, epoch in ((1, 0), (3, told.epochs), (1, 0)):
         explorer.tell_story(STORY.id, place)
         labs = explorer.views["Labs"]
-        gradients, system = told.look(epoch)
+        gradients, system = told.findings(epoch)
         assert gradients.epoch == system.epoch == epoch
         assert labs.gradient._spent(labs.gradient._contender).lab is gradients
         assert labs.solver.lab is system and labs.solver.solvers.value == list(system.convergences)
