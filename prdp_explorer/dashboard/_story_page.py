@@ -215,7 +215,7 @@ button:disabled { opacity: .45; cursor: default }
 .plots h2 { margin: 4px 8px }
 .step .plots > :last-child:not(.wide) { grid-column: auto }
 @media (min-width: 1100px) {
-  .plots:has(> :nth-child(3):last-child) { grid-template-columns: repeat(3, minmax(0, 1fr)) }
+  .plots:has(> :nth-child(3):last-child:not(.wide)) { grid-template-columns: repeat(3, minmax(0, 1fr)) }
 }
 @media (min-width: 761px) and (max-width: 1099px) {
   .step .plots:has(> :nth-child(3):last-child) > :last-child { grid-column: 1 / -1 }
